@@ -1,0 +1,106 @@
+import { appendFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import { BuildError, exitCode } from './errors.ts';
+
+export type RunOptions = {
+  cwd?: string;
+  /** Added to a minimal environment (PATH, HOME, locale C.UTF-8), never the caller's own. */
+  env?: Record<string, string>;
+  input?: string | Uint8Array;
+  /** File that gets the command line and all output appended. */
+  log?: string;
+  /** Called with each output line as it comes. */
+  onLine?: (line: string) => void;
+  /** Exit codes that count as success besides 0. */
+  okCodes?: readonly number[];
+  /** Milliseconds until the command is killed. */
+  timeout?: number;
+  signal?: AbortSignal;
+  /** What the user does when it fails; the end of the output is always shown. */
+  fix?: string;
+};
+
+export type RunResult = { stdout: string; stderr: string; exitCode: number };
+
+const lastLines = 20;
+
+/** PATH for root's tools: npm prepends node_modules/.bin, which commands of the host don't need. */
+export const hostPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/**
+ * Runs one external command of the host to its end: the only place that does.
+ * No shell is involved, so arguments need no quoting.
+ * @throws BuildError with the command line and the last lines of its output.
+ */
+export async function run(
+  command: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const tail: string[] = [];
+  const line = [command, ...args].join(' ');
+  if (options.log) await appendFile(options.log, `$ ${line}\n`);
+  const child = execa(command, args, {
+    reject: false,
+    extendEnv: false,
+    env: {
+      PATH: hostPath,
+      HOME: process.env['HOME'] ?? '/root',
+      LC_ALL: 'C.UTF-8',
+      ...options.env,
+    },
+    stdin: options.input === undefined ? 'ignore' : 'pipe',
+    ...(options.input === undefined ? {} : { input: options.input }),
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+    maxBuffer: 256 * 1024 * 1024,
+    stripFinalNewline: false,
+    all: true,
+  });
+  const watch = (async () => {
+    if (!options.log && !options.onLine) return;
+    let pending: string[] = [];
+    for await (const text of child.iterable({ from: 'all' })) {
+      options.onLine?.(text);
+      if (options.log) {
+        pending.push(text);
+        if (pending.length >= 50) {
+          await appendFile(options.log, `${pending.join('\n')}\n`);
+          pending = [];
+        }
+      }
+    }
+    if (options.log && pending.length) await appendFile(options.log, `${pending.join('\n')}\n`);
+  })();
+  const [result] = await Promise.all([child, watch]);
+  for (const text of result.all.split('\n')) if (text.trim()) tail.push(text);
+  const code = result.exitCode ?? -1;
+  if (code !== 0 && !options.okCodes?.includes(code)) {
+    const missing = result.code === 'ENOENT';
+    throw new BuildError({
+      what: missing
+        ? `The command '${command}' is not installed`
+        : result.timedOut
+          ? `'${command}' did not finish within ${(options.timeout ?? 0) / 1000} s`
+          : result.signal
+            ? `'${command}' was ended by ${result.signal}`
+            : `'${command}' failed with exit code ${code}`,
+      where: line.length > 400 ? `${line.slice(0, 400)} …` : line,
+      detail: tail.slice(-lastLines).join('\n'),
+      fix: options.fix ?? (missing ? 'Run: npm run doctor' : undefined),
+      code: missing ? exitCode.host : exitCode.failed,
+      cause: result,
+    });
+  }
+  return { stdout: result.stdout, stderr: result.stderr, exitCode: code };
+}
+
+/** Like {@link run}, for commands whose output is the answer. */
+export async function output(
+  command: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<string> {
+  return (await run(command, args, options)).stdout;
+}
