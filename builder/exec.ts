@@ -45,7 +45,7 @@ export async function run(
     extendEnv: false,
     env: {
       PATH: hostPath,
-      HOME: process.env['HOME'] ?? '/root',
+      HOME: process.env.HOME ?? '/root',
       LC_ALL: 'C.UTF-8',
       ...options.env,
     },
@@ -103,4 +103,42 @@ export async function output(
   options: RunOptions = {},
 ): Promise<string> {
   return (await run(command, args, options)).stdout;
+}
+
+/**
+ * Runs `from | to` (command lines without a shell).
+ * @throws BuildError with both exit codes and what they printed, if either fails.
+ */
+export async function runPipe(
+  from: readonly string[],
+  to: readonly string[],
+  options: Pick<RunOptions, 'env' | 'fix'> = {},
+): Promise<void> {
+  const settings = {
+    reject: false,
+    extendEnv: false,
+    env: { PATH: hostPath, LC_ALL: 'C.UTF-8', ...options.env },
+    encoding: 'buffer',
+    maxBuffer: 1024 * 1024,
+  } as const;
+  const [source = '', ...sourceArgs] = from;
+  const [sink = '', ...sinkArgs] = to;
+  const filled = execa(sink, sinkArgs, { ...settings, stdin: 'pipe', stdout: 'ignore' });
+  const made = execa(source, sourceArgs, {
+    ...settings,
+    stdin: 'ignore',
+    buffer: { stdout: false },
+  });
+  // Bytes go straight through; if the sink stops reading, its exit code says why.
+  filled.stdin.on('error', () => undefined);
+  made.stdout.pipe(filled.stdin);
+  const [first, second] = await Promise.all([made, filled]);
+  if (first.exitCode === 0 && second.exitCode === 0) return;
+  const text = [first.stderr, second.stderr].map((bytes) => Buffer.from(bytes).toString().trim());
+  throw new BuildError({
+    what: `'${source} | ${sink}' failed with exit codes ${first.exitCode ?? -1} and ${second.exitCode ?? -1}`,
+    where: [...from, '|', ...to].join(' '),
+    detail: text.filter(Boolean).join('\n'),
+    fix: options.fix,
+  });
 }

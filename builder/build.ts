@@ -1,0 +1,514 @@
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { type Artifacts, writeArtifacts } from './artifact/artifacts.ts';
+import { partial } from './artifact/compress.ts';
+import { type Base, findDebian, makeDebian } from './base/base.ts';
+import { findImageBase, makeImageBase } from './base/image-base.ts';
+import { registerBinfmt } from './chroot/binfmt.ts';
+import { takeBuildLock } from './chroot/lock.ts';
+import { Mounts, mountOverlay } from './chroot/mounts.ts';
+import { checkCacheDisk, freshScratch } from './chroot/scratch.ts';
+import { openSession, type Session } from './chroot/session.ts';
+import type { Config } from './config/schema.ts';
+import { BuildError, exitCode, messageOf } from './errors.ts';
+import { assembleImage } from './image/assemble.ts';
+import { readImageRecord, writeImageRecord } from './image/record.ts';
+import {
+  applyConfig,
+  installedPackages,
+  seal,
+  setUpDebianBoot,
+  touchesInitramfs,
+  updateInitramfs,
+} from './layer/apply.ts';
+import { LayerStore } from './layer/store.ts';
+import { type PreparedStage, prepareStage } from './overlay/prepare.ts';
+import { digestOf } from './plan/digest.ts';
+import { type LayerInputs, type LayerStep, planLayers } from './plan/plan.ts';
+import type { LoadedStage } from './stages.ts';
+import { type BuildState, readState, writeState } from './state.ts';
+import { ensureTools, findTools, shimPath, type Tools } from './tools/tools.ts';
+import type { Progress, Step } from './ui/progress.ts';
+
+export type BuildRequest = {
+  /** The project's folder. */
+  root: string;
+  config: Config;
+  /** Enabled stages in order. */
+  stages: readonly LoadedStage[];
+  /** Ask for the newest base and packages. */
+  refresh: boolean;
+  /** Stage to open a shell in, once it is applied or has failed. */
+  shell?: string | undefined;
+  /** False skips the check for free space. */
+  spaceCheck: boolean;
+  /** Stop when the raw image is there. */
+  rawOnly: boolean;
+  progress: Progress;
+};
+
+export type BuildResult = {
+  artifacts: Artifacts | undefined;
+  image: string;
+  base: Base;
+  /** Seconds until the raw image was there. */
+  rawSeconds: number;
+  seconds: number;
+};
+
+/** What all steps of one build share. */
+type Build = BuildRequest & {
+  cache: string;
+  output: string;
+  logs: string;
+  scratch: string;
+  store: LayerStore;
+  state: BuildState;
+  /** Called before anything is made: checks the host once. */
+  prepareHost: () => Promise<void>;
+  /** Mounts and registrations that this build made. */
+  mounts: Mounts;
+  undo: (() => Promise<void>)[];
+  started: number;
+};
+
+/** Runs the whole build: config → base → layers → image → artifacts. Needs the private namespace. */
+export async function build(request: BuildRequest): Promise<BuildResult> {
+  const { config, root } = request;
+  await takeBuildLock();
+  const cache = resolve(root, config.paths.cache);
+  const output = resolve(root, config.paths.output, config.name);
+  const scratch = await freshScratch(cache);
+  const store = new LayerStore(cache);
+  const old = await readState(cache, config.name);
+  const state = request.refresh ? { ...old, freshness: new Date().toISOString(), base: null } : old;
+  const logs = join(cache, 'logs', config.name);
+  await rm(logs, { recursive: true, force: true });
+  await mkdir(logs, { recursive: true });
+  let hostReady: Promise<void> | undefined;
+  const b: Build = {
+    ...request,
+    cache,
+    output,
+    logs,
+    scratch,
+    store,
+    state,
+    mounts: new Mounts(),
+    undo: [],
+    started: performance.now(),
+    prepareHost: () => {
+      hostReady ??= request.spaceCheck
+        ? store.list().then((layers) => checkCacheDisk(cache, scratch, layers.length > 0))
+        : Promise.resolve();
+      return hostReady;
+    },
+  };
+  try {
+    return await runSteps(b);
+  } finally {
+    for (const undo of b.undo.toReversed()) await undo();
+    await b.mounts.undo();
+    await rm(scratch, { recursive: true, force: true });
+    await writeState(cache, config.name, {
+      ...b.state,
+      seconds: {
+        ...b.state.seconds,
+        ...Object.fromEntries(
+          b.progress.timings.filter((t) => !t.cached).map((t) => [t.step, t.seconds]),
+        ),
+      },
+    });
+  }
+}
+
+async function runSteps(b: Build): Promise<BuildResult> {
+  const { config, progress } = b;
+  const tools = await makeTools(b);
+  const base = await makeBase(b, tools);
+  progress.say(`Base: ${base.description}`);
+  const sourceDateEpoch = epochOf(config, base);
+  const gateway = { name: config.name, stages: config.stages };
+  const stages = await prepareStages(b.root, b.stages, config);
+  const steps = planLayers({
+    baseDigest: base.digest,
+    stages,
+    pins: config.apt.pin,
+    freshness: b.state.freshness,
+    sourceDateEpoch,
+    toolsDigest: tools.digest,
+    config: gateway,
+  });
+  const names = [...base.layers];
+  const flagged: string[] = [];
+  const maker = new LayerMaker(b, tools, base, sourceDateEpoch);
+  for (const step of steps) {
+    const facts = await maker.layer(
+      step.id,
+      step.digest,
+      step.inputs,
+      names,
+      (session, ui) =>
+        step.kind === 'packages'
+          ? installStage(maker, session, step.packages, ui)
+          : applyConfig(session, step.stage, gateway),
+      step.stage.stage.definition.name,
+    );
+    names.push(b.store.tree(step.digest));
+    if (facts.initramfs === true) flagged.push(step.digest);
+  }
+  await bootLayer(b, maker, base, names, flagged);
+  const last = await sealLayer(b, maker, base, names, steps, sourceDateEpoch);
+  const image = await makeImage(b, tools, base, names, last, sourceDateEpoch);
+  const rawSeconds = (performance.now() - b.started) / 1000;
+  const artifacts = b.rawOnly
+    ? undefined
+    : await writeArtifacts({
+        directory: b.output,
+        image: image.path,
+        imageDigest: image.digest,
+        config,
+        base,
+        tools,
+        stages: stages.map((stage) => stage.stage.definition),
+        packages: image.packages,
+        layers: [...steps.map((step) => ({ id: step.id, digest: step.digest }))],
+        sourceDateEpoch,
+        progress,
+        log: join(b.logs, 'artifacts.log'),
+        started: b.started,
+      });
+  return {
+    artifacts,
+    image: image.path,
+    base,
+    rawSeconds,
+    seconds: (performance.now() - b.started) / 1000,
+  };
+}
+
+/** SOURCE_DATE_EPOCH of the environment, else of gateway.yaml, else the base's newest file. */
+function epochOf(config: Config, base: Base): number {
+  const given = process.env.SOURCE_DATE_EPOCH;
+  if (given !== undefined && given !== '') {
+    if (!/^\d{1,12}$/.test(given))
+      throw new BuildError({
+        what: `SOURCE_DATE_EPOCH is no number of seconds: '${given}'`,
+        where: 'environment',
+        fix: 'Set it to a Unix time, e.g. SOURCE_DATE_EPOCH=$(git log -1 --format=%ct), or unset it',
+        code: exitCode.usage,
+      });
+    return Number(given);
+  }
+  return config.image.source_date_epoch ?? base.date;
+}
+
+/** Renders every stage; shared with `plan`. */
+export async function prepareStages(
+  root: string,
+  stages: readonly LoadedStage[],
+  config: Config,
+): Promise<PreparedStage[]> {
+  const gateway = { name: config.name, stages: config.stages };
+  return await Promise.all(
+    stages.map((stage) => prepareStage(root, stage, config.stages[stage.definition.name], gateway)),
+  );
+}
+
+async function makeTools(b: Build): Promise<Tools> {
+  const known = await findTools(b.cache, b.config.debian);
+  if (known) {
+    b.progress.cached('tools');
+    return known;
+  }
+  await b.prepareHost();
+  return await b.progress.step('tools', () =>
+    ensureTools(b.cache, b.config.debian, {
+      keyring: b.config.debian.keyring,
+      log: join(b.logs, 'tools.log'),
+      scratch: b.scratch,
+    }),
+  );
+}
+
+/** The first base of the list that can be had; which it was is remembered, so that it stays. */
+async function makeBase(b: Build, tools: Tools): Promise<Base> {
+  const list = digestOf([b.config.base, b.config.raspios]);
+  const start = b.state.base?.list === list ? b.state.base.index : 0;
+  for (const [index, choice] of b.config.base.entries()) {
+    if (index < start) continue;
+    try {
+      const base =
+        choice === 'debian' ? await debianBase(b, tools) : await imageBase(b, tools, choice);
+      b.state = { ...b.state, base: { list, index } };
+      return base;
+    } catch (error) {
+      const unreachable = error instanceof BuildError && error.code === exitCode.source;
+      if (!unreachable || index === b.config.base.length - 1) throw error;
+      b.progress.say(`Base ${describeChoice(choice)} cannot be had: ${messageOf(error)}`);
+      b.progress.say(
+        `Going on with the next of the list: ${describeChoice(b.config.base[index + 1])}`,
+      );
+    }
+  }
+  throw new BuildError({
+    what: 'No base is configured',
+    where: 'base in gateway.yaml',
+    code: exitCode.usage,
+  });
+}
+
+function describeChoice(choice: Config['base'][number] | undefined): string {
+  return typeof choice === 'object' ? JSON.stringify(choice) : String(choice);
+}
+
+async function debianBase(b: Build, tools: Tools): Promise<Base> {
+  const known = await findDebian(b.config, tools, b.store, b.state.freshness);
+  if (known) {
+    b.progress.cached('base debian');
+    return known;
+  }
+  await b.prepareHost();
+  await emulate(b, tools);
+  await b.progress.step('base debian', (ui) =>
+    makeDebian(b.config, tools, b.store, {
+      freshness: b.state.freshness,
+      scratch: b.scratch,
+      log: join(b.logs, 'base.log'),
+      onLine: (line) => ui.note(line),
+    }),
+  );
+  const made = await findDebian(b.config, tools, b.store, b.state.freshness);
+  if (!made) throw new Error('the Debian base is not in the store after it was made');
+  return made;
+}
+
+async function imageBase(
+  b: Build,
+  tools: Tools,
+  choice: Exclude<Config['base'][number], 'debian'>,
+): Promise<Base> {
+  const found = await findImageBase(b, tools, choice);
+  if (found) {
+    b.progress.cached(`base ${found.kind}`);
+    return found;
+  }
+  await b.prepareHost();
+  return await makeImageBase(b, tools, choice);
+}
+
+/** Registers the interpreter for arm64 programs, once, if this host needs one. */
+async function emulate(b: Build, tools: Tools): Promise<void> {
+  if (!tools.emulates || b.undo.length > 0) return;
+  b.undo.push(await registerBinfmt(shimPath(tools)));
+}
+
+/** Makes layers on top of others, or finds them. */
+class LayerMaker {
+  readonly #b: Build;
+  readonly #tools: Tools;
+  readonly #epoch: number;
+  readonly #aptCache: string;
+  #updated = false;
+
+  constructor(b: Build, tools: Tools, base: Base, epoch: number) {
+    this.#b = b;
+    this.#tools = tools;
+    this.#epoch = epoch;
+    this.#aptCache = join(b.cache, 'apt', base.kind);
+  }
+
+  /** Fetches the package lists, once a build. */
+  async update(session: Session): Promise<void> {
+    if (this.#updated) return;
+    await session.run('apt-get', ['update']);
+    this.#updated = true;
+  }
+
+  /** @returns the layer's facts. */
+  async layer(
+    id: string,
+    digest: string,
+    inputs: LayerInputs,
+    below: readonly string[],
+    work: (session: Session, ui: Step) => Promise<void>,
+    stageName?: string,
+  ): Promise<Record<string, unknown>> {
+    const b = this.#b;
+    const known = await b.store.find(digest);
+    if (known) {
+      b.progress.cached(id);
+      b.state.inputs[id] = inputs;
+      return known.facts;
+    }
+    await b.prepareHost();
+    await emulate(b, this.#tools);
+    const scratch = join(b.scratch, digest.slice(0, 12));
+    await mkdir(scratch, { recursive: true });
+    const log = join(b.logs, `${id.replaceAll(' ', '-')}.log`);
+    const facts = await b.progress.step(id, async (ui) => {
+      const begun = performance.now();
+      const session = await openSession({
+        tools: this.#tools,
+        directory: b.store.directory,
+        layers: below,
+        scratch,
+        aptCache: this.#aptCache,
+        log,
+        sourceDateEpoch: this.#epoch,
+        onLine: (line) => ui.note(line),
+      });
+      try {
+        await work(session, ui);
+      } catch (error) {
+        if (stageName && b.shell === stageName) await openShell(session, messageOf(error));
+        await session.close().catch(() => undefined);
+        throw inStep(error, id, log);
+      }
+      if (stageName && b.shell === stageName && id.startsWith('config')) {
+        await openShell(session, 'applied without an error');
+      }
+      await session.close();
+      const upper = join(scratch, 'upper');
+      const made = { initramfs: await touchesInitramfs(upper) };
+      await b.store.commit(digest, upper, {
+        title: id,
+        seconds: (performance.now() - begun) / 1000,
+        facts: made,
+      });
+      return made;
+    });
+    b.state.inputs[id] = inputs;
+    return facts;
+  }
+}
+
+async function openShell(session: Session, why: string): Promise<void> {
+  process.stderr.write(
+    `\n${why}\nA shell in the image as it is now; exit ends it, nothing is kept.\n`,
+  );
+  await session.shell();
+}
+
+/** Says in which step it happened and where the whole log lies. */
+function inStep(error: unknown, id: string, log: string): BuildError {
+  const known = error instanceof BuildError ? error : undefined;
+  return new BuildError({
+    what: messageOf(error),
+    where: `step '${id}'${known?.where ? `: ${known.where}` : ''}`,
+    detail: known?.detail,
+    fix:
+      known?.fix ??
+      `The whole log: ${log}. To look around where it failed: npm run image -- --shell ${id.split(' ')[1] ?? 'STAGE'}`,
+    code: known?.code,
+    cause: error,
+  });
+}
+
+async function installStage(
+  maker: LayerMaker,
+  session: Session,
+  packages: readonly string[],
+  ui: Step,
+): Promise<void> {
+  ui.note('package lists');
+  await maker.update(session);
+  await session.install(packages);
+}
+
+/** Kernel command line, fstab and initramfs; again only if something that goes in changed. */
+async function bootLayer(
+  b: Build,
+  maker: LayerMaker,
+  base: Base,
+  names: string[],
+  flagged: readonly string[],
+): Promise<void> {
+  const debian = base.kind === 'debian';
+  if (!debian && flagged.length === 0) return;
+  const inputs = { base: base.digest, diskId: base.layout.diskId, initramfs: digestOf(flagged) };
+  const digest = digestOf(['boot', 1, inputs]);
+  await maker.layer('initramfs', digest, inputs, names, (session) =>
+    debian ? setUpDebianBoot(session, { diskId: base.layout.diskId }) : updateInitramfs(session),
+  );
+  names.push(b.store.tree(digest));
+}
+
+async function sealLayer(
+  b: Build,
+  maker: LayerMaker,
+  base: Base,
+  names: string[],
+  steps: readonly LayerStep[],
+  sourceDateEpoch: number,
+): Promise<string> {
+  const image = {
+    name: b.config.name,
+    base: { kind: base.kind, description: base.description },
+    stages: b.stages.map((stage) => stage.definition.name),
+    source_date_epoch: sourceDateEpoch,
+  };
+  const inputs = {
+    parents: digestOf([base.digest, names, steps.at(-1)?.digest ?? '']),
+    image: digestOf(image),
+  };
+  const digest = digestOf(['seal', 1, inputs]);
+  await maker.layer('seal', digest, inputs, names, (session) => seal(session, { image }));
+  names.push(b.store.tree(digest));
+  return digest;
+}
+
+async function makeImage(
+  b: Build,
+  tools: Tools,
+  base: Base,
+  names: readonly string[],
+  sealed: string,
+  sourceDateEpoch: number,
+): Promise<{ path: string; digest: string; packages: Record<string, string> }> {
+  const { config } = b;
+  const path = join(b.output, `${config.name}.img`);
+  const digest = digestOf([
+    'image',
+    1,
+    sealed,
+    base.layout,
+    config.image.headroom,
+    sourceDateEpoch,
+  ]);
+  const record = await readImageRecord(path);
+  if (record?.digest === digest) {
+    b.progress.cached('image');
+    return { path, digest, packages: record.packages };
+  }
+  await b.prepareHost();
+  return await b.progress.step('image', async (ui) => {
+    const mounts = new Mounts();
+    const tree = join(b.scratch, 'tree');
+    await mountOverlay(mounts, { directory: b.store.directory, layers: names, target: tree });
+    try {
+      await mkdir(b.output, { recursive: true });
+      const temporary = `${path}${partial}`;
+      await assembleImage({
+        tree,
+        image: temporary,
+        scratch: b.scratch,
+        layout: base.layout,
+        headroom: config.image.headroom,
+        sourceDateEpoch,
+        tools,
+        log: join(b.logs, 'image.log'),
+        onPhase: (phase) => ui.note(phase),
+      });
+      const packages = await installedPackages(tree);
+      // Artifacts of the image before would not be this one's.
+      for (const name of await readdir(b.output))
+        if (!name.endsWith(partial)) await rm(join(b.output, name), { recursive: true });
+      await rename(temporary, path);
+      await writeImageRecord(path, digest, packages);
+      return { path, digest, packages };
+    } finally {
+      await mounts.undo();
+    }
+  });
+}

@@ -1,0 +1,259 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, Option } from 'commander';
+import { insideNamespace, runInNamespace } from './chroot/namespace.ts';
+import { explainConfig } from './config/explain.ts';
+import { configJsonSchema } from './config/json-schema.ts';
+import { type LoadedConfig, loadConfig } from './config/load.ts';
+import { parseSource } from './config/source.ts';
+import { exitCode } from './errors.ts';
+import { orderStages } from './plan/order.ts';
+import { type LoadedStage, loadStages } from './stages.ts';
+import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+
+type Common = { json?: boolean; config?: string; env?: string; set?: string[] };
+
+type Project = { loaded: LoadedConfig; all: LoadedStage[]; enabled: LoadedStage[] };
+
+/** Reads the configuration and the stages that it turns on. */
+async function openProject(o: Common): Promise<Project> {
+  const all = await loadStages(root, extensionsOf(o));
+  const loaded = await loadConfig({
+    root,
+    file: o.config === undefined ? undefined : resolve(o.config),
+    env: o.env,
+    sets: o.set ?? [],
+    stages: all.map((stage) => stage.definition),
+  });
+  const enabled = orderStages(
+    all
+      .filter((stage) => stage.definition.name in loaded.config.stages)
+      .map((stage) => ({ ...stage, name: stage.definition.name, needs: stage.definition.needs ?? [] })),
+  );
+  return { loaded, all, enabled };
+}
+
+/** Extensions are needed before the configuration can be checked, since they bring parts of its schema. */
+function extensionsOf(o: Common): string[] {
+  try {
+    const text = readFileSync(o.config ?? join(root, 'gateway.yaml'), 'utf8');
+    const { extensions } = parseSource(text, 'gateway.yaml').value;
+    return Array.isArray(extensions) ? extensions.filter((name) => typeof name === 'string') : [];
+  } catch {
+    return []; // loadConfig tells what is wrong with the file
+  }
+}
+
+function print(o: Common, data: unknown, text: () => string): void {
+  process.stdout.write(o.json ? `${JSON.stringify(data, null, 2)}\n` : `${text()}\n`);
+}
+
+const collect = (value: string, all: string[]) => [...all, value];
+
+function configured(command: Command): Command {
+  return command
+    .option('--config <file>', 'another file than gateway.yaml')
+    .option('--env <name>', 'also read environments/<name>.yaml')
+    .option('--set <key=value>', 'set one value, e.g. --set image.compress=zstd', collect, [])
+    .option('--json', 'print JSON for machines');
+}
+
+const program = new Command('pi-gateway-image')
+  .description('Builds, inspects and boots hardened Raspberry Pi gateway images.')
+  .version(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version)
+  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('(see --help)')
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `
+Exit codes:
+  0  done
+  1  the build, boot or inspection failed
+  2  wrong command line or configuration; nothing was touched
+  3  the host lacks something (root, a package, disk space, a kernel feature)
+  4  a download, checksum or signature did not hold
+  130  interrupted
+
+Examples:
+  pi-gateway-image build                         the image of gateway.yaml
+  pi-gateway-image plan --explain-config         what would be done, and why
+  pi-gateway-image build --env production --set image.compress=zstd
+  pi-gateway-image boot                          try the last image in QEMU`,
+  );
+
+type BuildFlags = Common & {
+  dryRun?: boolean;
+  refresh?: boolean;
+  rawOnly?: boolean;
+  shell?: string;
+  spaceCheck: boolean;
+};
+
+configured(program.command('build'))
+  .description('build the image (root: asks for sudo)')
+  .option('--dry-run', 'only say what would be done, as plan does')
+  .option('--refresh', 'take the newest base and packages')
+  .option('--raw-only', 'stop when the raw image is there: no compression, no manifests')
+  .option('--shell <stage>', 'open a shell in the image when this stage failed or is applied')
+  .option('--no-space-check', 'start even if the disk seems too small')
+  .addHelpText('after', '\nExamples:\n  pi-gateway-image build --env production\n  pi-gateway-image build --shell ssh')
+  .action(async (o: BuildFlags) => {
+    if (o.dryRun) return await showPlan(o);
+    const project = await openProject(o);
+    if (o.shell && !project.enabled.some((stage) => stage.definition.name === o.shell))
+      program.error(`error: there is no stage '${o.shell}'`, { exitCode: exitCode.usage });
+    if (!insideNamespace()) {
+      process.exitCode = await runInNamespace();
+      return;
+    }
+    const { runBuild } = await import('./build-command.ts');
+    await runBuild({
+      root,
+      config: project.loaded.config,
+      stages: project.enabled,
+      refresh: o.refresh ?? false,
+      shell: o.shell,
+      spaceCheck: o.spaceCheck,
+      rawOnly: o.rawOnly ?? false,
+      json: o.json ?? false,
+    });
+  });
+
+async function showPlan(o: Common & { explainConfig?: boolean }): Promise<void> {
+  const project = await openProject(o);
+  if (o.explainConfig) {
+    const rows = explainConfig(project.loaded);
+    print(o, rows, () => table([['KEY', 'VALUE', 'FROM'], ...rows.map((row) => [row.key, row.value, row.from])]));
+    return;
+  }
+  const { planSteps, planText } = await import('./plan/show.ts');
+  const steps = await planSteps(root, project.loaded.config, project.enabled);
+  print(o, steps, () => planText(steps, wantsColor(process.stdout)));
+}
+
+configured(program.command('plan'))
+  .description('say what a build would do: each step, its digest, cached or why not')
+  .option('--explain-config', 'list every value and where it came from')
+  .addHelpText('after', '\nExamples:\n  pi-gateway-image plan\n  pi-gateway-image plan --explain-config --env production')
+  .action(showPlan);
+
+configured(program.command('boot'))
+  .description('boot the last image in QEMU; the image stays as it is')
+  .addOption(new Option('--machine <name>', 'machine to emulate').choices(['virt', 'raspi3b']).default('virt'))
+  .option('--image <file>', 'another image')
+  .option('--key <file>', 'public SSH key to let in (default: the first in ~/.ssh)')
+  .option('--ssh-port <port>', 'port on 127.0.0.1 that leads to the SSH port', '2222')
+  .addHelpText('after', '\nExamples:\n  pi-gateway-image boot --key ~/.ssh/id_ed25519.pub\n  ssh -p 2222 gateway@127.0.0.1')
+  .action(async (o: Common & { machine: 'virt' | 'raspi3b'; image?: string; key?: string; sshPort: string }) => {
+    const { loaded } = await openProject(o);
+    const { bootInteractively } = await import('./qemu/console.ts');
+    const { name, paths } = loaded.config;
+    process.exitCode = await bootInteractively({
+      image: resolve(o.image ?? join(root, paths.output, name, `${name}.img`)),
+      machine: o.machine,
+      key: o.key,
+      sshPort: Number(o.sshPort),
+    });
+  });
+
+program
+  .command('inspect <image>')
+  .description('show partitions, file systems, packages, stages and sizes of an image')
+  .option('--json', 'print JSON for machines')
+  .addHelpText('after', '\nExample:\n  pi-gateway-image inspect output/pi-gateway/pi-gateway.img.xz')
+  .action(async (image: string, o: Common) => {
+    const { inspectImage, inspectText } = await import('./inspect/inspect.ts');
+    const facts = await inspectImage(resolve(image));
+    print(o, facts, () => inspectText(facts));
+  });
+
+program
+  .command('diff <a> <b>')
+  .description('compare packages, files and sizes of two images')
+  .option('--json', 'print JSON for machines')
+  .addHelpText('after', '\nExample:\n  pi-gateway-image diff yesterday.img.xz output/pi-gateway/pi-gateway.img')
+  .action(async (a: string, b: string, o: Common) => {
+    const { diffImages, diffText } = await import('./inspect/diff.ts');
+    const result = await diffImages(resolve(a), resolve(b));
+    print(o, result, () => diffText(result));
+  });
+
+const cache = program.command('cache').description('the layers, tools and downloads that builds keep');
+configured(cache.command('ls'))
+  .description('list the layers, most recently used first')
+  .action(async (o: Common) => {
+    const { loaded } = await openProject(o);
+    const { listCache } = await import('./layer/cache.ts');
+    const entries = await listCache(resolve(root, loaded.config.paths.cache));
+    print(o, entries, () =>
+      table([
+        ['KIND', 'NAME', 'SIZE', 'USED', 'WHAT'],
+        ...entries.map((entry) => [entry.kind, entry.name, megabytes(entry.bytes), entry.used.slice(0, 16), entry.title]),
+      ]),
+    );
+  });
+configured(cache.command('prune'))
+  .description('remove what no build has used for a while')
+  .option('--older-than <days>', 'days since the last use', '14')
+  .option('--all', 'remove everything')
+  .action(async (o: Common & { olderThan: string; all?: boolean }) => {
+    const { loaded } = await openProject(o);
+    const { pruneCache } = await import('./layer/cache.ts');
+    const removed = await pruneCache(resolve(root, loaded.config.paths.cache), o.all ? 0 : Number(o.olderThan));
+    print(o, removed, () => `Removed ${removed.length}, ${megabytes(removed.reduce((sum, e) => sum + e.bytes, 0))}`);
+  });
+
+const stage = program.command('stage').description('the parts that an image is made of');
+configured(stage.command('ls'))
+  .description('list the stages in the order of the build')
+  .action(async (o: Common) => {
+    const { all, enabled } = await openProject(o);
+    const on = new Set(enabled.map((one) => one.definition.name));
+    const rows = [...enabled, ...all.filter((one) => !on.has(one.definition.name))].map(({ definition: d }) => ({
+      name: d.name,
+      on: on.has(d.name),
+      needs: d.needs ?? [],
+      summary: d.summary,
+    }));
+    print(o, rows, () => table([['STAGE', 'ON', 'NEEDS', 'SUMMARY'], ...rows.map((r) => [r.name, r.on ? 'yes' : 'no', r.needs.join(','), r.summary])]));
+  });
+stage
+  .command('new <name>')
+  .description('make a stage that builds and passes its tests')
+  .option('--json', 'print JSON for machines')
+  .addHelpText('after', '\nExample:\n  pi-gateway-image stage new hello')
+  .action(async (name: string, o: Common) => {
+    const { newStage } = await import('./scaffold/new-stage.ts');
+    const files = await newStage(root, name);
+    print(o, { files }, () => `Made:\n${files.map((file) => `  ${file}`).join('\n')}\nNext: npm run image, then npm test`);
+  });
+
+configured(program.command('schema'))
+  .description('print the JSON Schema of gateway.yaml')
+  .addHelpText('after', '\nExample:\n  pi-gateway-image schema > gateway.schema.json')
+  .action(async (o: Common) => {
+    const all = await loadStages(root, extensionsOf(o));
+    process.stdout.write(`${JSON.stringify(configJsonSchema(all.map((one) => one.definition)), null, 2)}\n`);
+  });
+
+program
+  .command('doctor')
+  .description('say what this host has, lacks, and what mends it')
+  .option('--json', 'print JSON for machines')
+  .action(async (o: Common) => {
+    const { examine, doctorText } = await import('./doctor.ts');
+    const findings = await examine(root);
+    print(o, findings, () => doctorText(findings));
+    if (findings.some((finding) => finding.state === 'missing')) process.exitCode = exitCode.host;
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCode.usage;
+  else process.exitCode = presentError(error, { json: process.argv.includes('--json') });
+}

@@ -1,0 +1,168 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { readDiskLayout } from '../base/disk-layout.ts';
+import { replaceFile } from '../state.ts';
+import type { Tools } from '../tools/tools.ts';
+
+const block = 4096;
+
+/** Blocks of the image, first to last, both included. */
+export type Range = { first: number; last: number };
+
+/**
+ * Writes the image's block map (bmap 2.0, as bmaptool(1) makes and reads it).
+ *
+ * A block is mapped if a file system has it in use, whether or not it is zero: a flashing tool leaves
+ * the others as they are, so a block that must be zero has to be written over what an old card holds.
+ * Holes in the image file would not tell this.
+ */
+export async function writeBmap(image: string, path: string, tools: Tools): Promise<void> {
+  const layout = await readDiskLayout(image);
+  const { size } = await stat(image);
+  const blocks = Math.ceil(size / block);
+  const file = await open(image);
+  try {
+    const used = new Uint8Array(blocks);
+    await markOutside(file, used, layout.boot, layout.root, size);
+    await markFat(file, used, layout.boot.startBytes);
+    await markExt4(image, used, layout.root, tools);
+    const ranges = toRanges(used);
+    await replaceFile(path, await render(file, ranges, size, blocks));
+  } finally {
+    await file.close();
+  }
+}
+
+type Extent = { startBytes: number; sizeBytes: number };
+
+/** What lies outside the partitions counts if it is not zero: partition tables, boot loaders. */
+async function markOutside(
+  file: FileHandle,
+  used: Uint8Array,
+  boot: Extent,
+  root: Extent,
+  size: number,
+): Promise<void> {
+  const gaps: [number, number][] = [
+    [0, boot.startBytes],
+    [boot.startBytes + boot.sizeBytes, root.startBytes],
+    [root.startBytes + root.sizeBytes, size],
+  ];
+  for (const [from, to] of gaps)
+    for (let at = from; at < to; at += block) {
+      const data = await read(file, at, Math.min(block, to - at));
+      if (data.some((byte) => byte !== 0)) used[Math.floor(at / block)] = 1;
+    }
+  used[0] = 1;
+}
+
+/**
+ * Reserved sectors, both tables, the FAT16 root directory and every allocated cluster.
+ * Offsets: Microsoft FAT specification (fatgen103), BIOS parameter block.
+ */
+async function markFat(file: FileHandle, used: Uint8Array, start: number): Promise<void> {
+  const bpb = await read(file, start, 512);
+  const sector = bpb.readUInt16LE(11);
+  const cluster = (bpb[13] ?? 0) * sector;
+  const reserved = bpb.readUInt16LE(14);
+  const tables = bpb[16] ?? 0;
+  const rootEntries = bpb.readUInt16LE(17);
+  const sectors = bpb.readUInt16LE(19) || bpb.readUInt32LE(32);
+  const tableSectors = bpb.readUInt16LE(22) || bpb.readUInt32LE(36);
+  const rootSectors = Math.ceil((rootEntries * 32) / sector);
+  const data = (reserved + tables * tableSectors + rootSectors) * sector;
+  const clusters = Math.floor((sectors * sector - data) / cluster);
+  // The number of clusters alone decides which FAT it is (fatgen103).
+  const width = clusters < 65525 ? 2 : 4;
+  mark(used, start, data);
+  const table = await read(file, start + reserved * sector, tableSectors * sector);
+  for (let index = 2; index < clusters + 2; index++) {
+    const entry =
+      width === 2 ? table.readUInt16LE(index * 2) : table.readUInt32LE(index * 4) & 0x0fffffff;
+    if (entry !== 0) mark(used, start + data + (index - 2) * cluster, cluster);
+  }
+}
+
+/** Everything but the blocks that dumpe2fs(8) lists as free. */
+async function markExt4(
+  image: string,
+  used: Uint8Array,
+  root: Extent,
+  tools: Tools,
+): Promise<void> {
+  const { stdout } = await tools.run('usr/sbin/dumpe2fs', [`${image}?offset=${root.startBytes}`]);
+  mark(used, root.startBytes, root.sizeBytes);
+  const size = Number(/^Block size:\s+(\d+)$/m.exec(stdout)?.[1]);
+  for (const [, list = ''] of stdout.matchAll(/^ {2}Free blocks: (.*)$/gm))
+    for (const [, from = '', to = from] of list.matchAll(/(\d+)(?:-(\d+))?/g)) {
+      const first = (root.startBytes + Number(from) * size) / block;
+      const last = (root.startBytes + (Number(to || from) + 1) * size) / block - 1;
+      used.fill(0, Math.ceil(first), Math.floor(last) + 1);
+    }
+}
+
+function mark(used: Uint8Array, start: number, length: number): void {
+  used.fill(1, Math.floor(start / block), Math.ceil((start + length) / block));
+}
+
+function toRanges(used: Uint8Array): Range[] {
+  const ranges: Range[] = [];
+  for (let index = 0; index < used.length; index++) {
+    if (!used[index]) continue;
+    const first = index;
+    while (index + 1 < used.length && used[index + 1]) index++;
+    ranges.push({ first, last: index });
+  }
+  return ranges;
+}
+
+async function read(file: FileHandle, at: number, length: number): Promise<Buffer> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, at);
+  return buffer.subarray(0, bytesRead);
+}
+
+/** Bytes read at a time. */
+const piece = 4 * 1024 * 1024;
+
+async function rangeDigest(file: FileHandle, range: Range, size: number): Promise<string> {
+  const hash = createHash('sha256');
+  const end = Math.min((range.last + 1) * block, size);
+  for (let at = range.first * block; at < end; at += piece)
+    hash.update(await read(file, at, Math.min(piece, end - at)));
+  return hash.digest('hex');
+}
+
+async function render(
+  file: FileHandle,
+  ranges: readonly Range[],
+  size: number,
+  blocks: number,
+): Promise<string> {
+  const mapped = ranges.reduce((sum, range) => sum + range.last - range.first + 1, 0);
+  const lines: string[] = [];
+  for (const range of ranges) {
+    const name = range.first === range.last ? `${range.first}` : `${range.first}-${range.last}`;
+    lines.push(`        <Range chksum="${await rangeDigest(file, range, size)}"> ${name} </Range>`);
+  }
+  const document = (checksum: string) =>
+    [
+      '<?xml version="1.0" ?>',
+      '<bmap version="2.0">',
+      `    <ImageSize> ${size} </ImageSize>`,
+      `    <BlockSize> ${block} </BlockSize>`,
+      `    <BlocksCount> ${blocks} </BlocksCount>`,
+      `    <MappedBlocksCount> ${mapped} </MappedBlocksCount>`,
+      '    <ChecksumType> sha256 </ChecksumType>',
+      `    <BmapFileChecksum> ${checksum} </BmapFileChecksum>`,
+      '    <BlockMap>',
+      ...lines,
+      '    </BlockMap>',
+      '</bmap>',
+      '',
+    ].join('\n');
+  // The file's checksum is of the file with zeros in the checksum's own place.
+  const checksum = createHash('sha256')
+    .update(document('0'.repeat(64)))
+    .digest('hex');
+  return document(checksum);
+}

@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import type { GatewayConfig } from '../../stages/define.ts';
+import { BuildError, exitCode, messageOf } from '../errors.ts';
+import { digestOf } from '../plan/digest.ts';
+import type { LoadedStage } from '../stages.ts';
+import { type OverlayEntry, overlayDigest, renderOverlay } from './render.ts';
+
+/** A stage with everything that its layers are made from. */
+export type PreparedStage = {
+  stage: LoadedStage;
+  options: unknown;
+  packages: readonly string[];
+  services: { enable: readonly string[]; disable: readonly string[]; mask: readonly string[] };
+  /** The overlay rendered and the programs bundled, by path. */
+  files: readonly OverlayEntry[];
+  filesDigest: string;
+  /** Of the stage's own code with everything that it imports from the project. */
+  codeDigest: string;
+};
+
+/** Renders and bundles what the stage puts on the device; touches no image. */
+export async function prepareStage(
+  root: string,
+  stage: LoadedStage,
+  options: unknown,
+  config: GatewayConfig,
+): Promise<PreparedStage> {
+  const { definition } = stage;
+  const files = [
+    ...(await renderOverlay(
+      stage.overlay,
+      { options, config },
+      { ...(definition.files ? { files: definition.files } : {}), stage: definition.name },
+    )),
+    ...(await Promise.all(
+      (definition.bundles ?? []).map((bundle) => bundleProgram(join(root, bundle.entry), bundle)),
+    )),
+  ].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const services = definition.services?.(options) ?? {};
+  return {
+    stage,
+    options,
+    packages: [...(definition.packages?.(options) ?? [])].sort(),
+    services: {
+      enable: services.enable ?? [],
+      disable: services.disable ?? [],
+      mask: services.mask ?? [],
+    },
+    files,
+    filesDigest: overlayDigest(files),
+    codeDigest: digestOf(await bundled(stage.module, 'the stage')),
+  };
+}
+
+/** One file for Debian trixie's nodejs (20), with everything it imports in it. */
+async function bundleProgram(
+  entry: string,
+  bundle: { path: string; mode?: number },
+): Promise<OverlayEntry> {
+  return {
+    path: bundle.path,
+    content: Buffer.from(await bundled(entry, 'the program')),
+    mode: bundle.mode ?? 0o755,
+    owner: 'root:root',
+    source: entry,
+  };
+}
+
+async function bundled(entry: string, what: string): Promise<string> {
+  const program = what === 'the program';
+  try {
+    const result = await build({
+      entryPoints: [entry],
+      bundle: true,
+      write: false,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      logLevel: 'silent',
+      legalComments: 'none',
+      ...(program
+        ? {
+            minifySyntax: true,
+            minifyWhitespace: true,
+            // Packages in CommonJS call require(), which an ES module does not have.
+            banner: {
+              js: "#!/usr/bin/node\nimport{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
+            },
+          }
+        : { packages: 'external' as const }),
+    });
+    return result.outputFiles[0]?.text ?? '';
+  } catch (cause) {
+    throw new BuildError({
+      what: `esbuild cannot bundle ${what}`,
+      where: entry,
+      detail: messageOf(cause),
+      code: exitCode.usage,
+      cause,
+    });
+  }
+}

@@ -1,0 +1,41 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { LayerInputs } from './plan/plan.ts';
+
+/** What the last build of this image left in the cache for the next one. */
+export type BuildState = {
+  /** Names the package archives' state that the layers were made at; `--refresh` makes a new one. */
+  freshness: string;
+  /** What each layer was made from, to say why one must be made again. */
+  inputs: Record<string, LayerInputs>;
+  /** How long each step took, for the remaining time. */
+  seconds: Record<string, number>;
+  /** The base that was taken from the list, by the list. */
+  base: { list: string; index: number } | null;
+};
+
+const empty: BuildState = { freshness: '', inputs: {}, seconds: {}, base: null };
+
+function statePath(cache: string, name: string): string {
+  return join(cache, 'state', `${name}.json`);
+}
+
+export async function readState(cache: string, name: string): Promise<BuildState> {
+  try {
+    return { ...empty, ...JSON.parse(await readFile(statePath(cache, name), 'utf8')) };
+  } catch {
+    return empty; // a missing or broken state only costs reasons and estimates
+  }
+}
+
+export async function writeState(cache: string, name: string, state: BuildState): Promise<void> {
+  await replaceFile(statePath(cache, name), `${JSON.stringify(state, null, 2)}\n`);
+}
+
+/** Writes a file so that its name always stands for a whole one. */
+export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  await writeFile(temporary, content, { flush: true });
+  await rename(temporary, path);
+}

@@ -1,0 +1,290 @@
+import { createHash } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BuildError, exitCode, isErrno } from '../errors.ts';
+import { type RunOptions, type RunResult, run } from '../exec.ts';
+import { type DebianSource, hostMirrors, sourceLines } from './mirror.ts';
+
+/**
+ * A tree of Debian programs for this host's processor, of the same release as the image: what makes
+ * the image's bytes (mke2fs, mtools, tar, xz) is then the same version on every host, and what the
+ * chroot runs (native-exec.c) is the same source as in the image.
+ */
+export type Tools = {
+  root: string;
+  /** Names what is in it; part of every image's digest. */
+  digest: string;
+  /** Version of each Debian package in the tree. */
+  versions: Record<string, string>;
+  /** False on arm64 hosts, where the chroot runs natively. */
+  emulates: boolean;
+  /** Runs one of its programs, by path below the tree's root, without entering the tree. */
+  run(program: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
+  /** The command line that runs a program of it; for pipelines. */
+  command(program: string): string[];
+};
+
+/** Programs that make the image. */
+const imagePackages = [
+  'e2fsprogs', // mke2fs 1.47.2: reads a tar archive (-d -) and honours SOURCE_DATE_EPOCH
+  'libarchive13t64', // mke2fs loads it for the above
+  'mtools', // writes the FAT partition without mounting it
+  'dosfstools', // mkfs.fat --invariant, fsck.fat
+  'tar',
+  'xz-utils',
+  'zstd',
+];
+
+/** Programs that chroots run natively instead of under QEMU. */
+const nativePackages = [
+  'apt',
+  'bash',
+  'coreutils',
+  'cpio',
+  'dash',
+  'debianutils',
+  'diffutils',
+  'dpkg',
+  'dracut-install',
+  'findutils',
+  'grep',
+  'gzip',
+  'kmod',
+  'mawk',
+  'perl-base',
+  'python3-minimal',
+  'sed',
+];
+
+/** The emulator, and a compiler with a small libc for native-exec.c. */
+const emulationPackages = ['qemu-user', 'tcc', 'musl-dev'];
+
+/**
+ * Programs that must stay the image's own: they tell or depend on the architecture (dpkg is built
+ * with its own), or work on the image's C library.
+ */
+const neverNative = new Set([
+  'arch',
+  'chroot',
+  'dpkg',
+  'dpkg-divert',
+  'dpkg-query',
+  'dpkg-realpath',
+  'dpkg-split',
+  'dpkg-statoverride',
+  'dpkg-trigger',
+  'getconf',
+  'getent',
+  'iconv',
+  'ldconfig',
+  'locale',
+  'localedef',
+  'start-stop-daemon',
+  'tcc',
+  'uname',
+  'update-alternatives',
+]);
+
+const nativeFolders = ['usr/bin', 'usr/sbin', 'usr/lib/apt/methods', 'usr/lib/dracut'];
+
+const shimSource = fileURLToPath(new URL('native-exec.c', import.meta.url));
+
+export const hostArchitecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
+const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
+
+/** Library directory of the tree, which the chroot must see at the same path. */
+export const libraryDirectory = `usr/lib/${triplet}`;
+const loader = process.arch === 'arm64' ? 'ld-linux-aarch64.so.1' : 'ld-linux-x86-64.so.2';
+
+function handle(root: string, digest: string, versions: Record<string, string>): Tools {
+  const libraries = join(root, libraryDirectory);
+  const command = (program: string) => [
+    join(libraries, loader),
+    '--library-path',
+    libraries,
+    join(root, program),
+  ];
+  return {
+    root,
+    digest,
+    versions,
+    emulates: hostArchitecture !== 'arm64',
+    command,
+    run: (program, args, options) => {
+      const [ld = '', ...rest] = command(program);
+      return run(ld, [...rest, ...args], {
+        ...options,
+        env: {
+          MKE2FS_CONFIG: join(root, 'etc/mke2fs.conf'),
+          MTOOLS_SKIP_CHECK: '1',
+          TZ: 'UTC',
+          ...options?.env,
+        },
+      });
+    },
+  };
+}
+
+async function recipe(source: DebianSource): Promise<string> {
+  const shim = await readFile(shimSource, 'utf8');
+  const parts = [hostArchitecture, source.suite, imagePackages, nativePackages, emulationPackages];
+  return createHash('sha256')
+    .update(JSON.stringify([...parts, [...neverNative], nativeFolders, shim]))
+    .digest('hex')
+    .slice(0, 16);
+}
+
+type ToolsRecord = { digest: string; versions: Record<string, string> };
+
+/** The tools tree if the cache holds it. */
+export async function findTools(cache: string, source: DebianSource): Promise<Tools | undefined> {
+  const directory = join(cache, 'tools', await recipe(source));
+  try {
+    const record = JSON.parse(await readFile(join(directory, 'tools.json'), 'utf8')) as ToolsRecord;
+    return handle(join(directory, 'root'), record.digest, record.versions);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** The tools tree, made on first use (about 20 s; 270 MB). */
+export async function ensureTools(
+  cache: string,
+  source: DebianSource,
+  options: { keyring?: string | null; log: string; scratch: string },
+): Promise<Tools> {
+  const known = await findTools(cache, source);
+  if (known) return known;
+  const emulates = hostArchitecture !== 'arm64';
+  const directory = join(cache, 'tools', await recipe(source));
+  const work = join(options.scratch, 'tools');
+  const root = join(work, 'root');
+  await mkdir(work, { recursive: true });
+  const packages = emulates
+    ? [...imagePackages, ...nativePackages, ...emulationPackages]
+    : imagePackages;
+  const lines = sourceLines({ ...source, components: ['main'] }, await hostMirrors());
+  const exclude = [
+    '/usr/bin/qemu-*',
+    '/usr/share/doc/*',
+    '/usr/share/man/*',
+    '/usr/share/locale/*',
+  ];
+  await run(
+    'mmdebstrap',
+    [
+      '--variant=extract',
+      '--mode=root',
+      `--architectures=${hostArchitecture}`,
+      `--include=${packages.join(',')}`,
+      ...(options.keyring ? [`--keyring=${options.keyring}`] : []),
+      '--aptopt=Acquire::Languages "none"',
+      '--aptopt=Acquire::Retries "5"',
+      ...exclude.map((path) => `--dpkgopt=path-exclude=${path}`),
+      '--dpkgopt=path-include=/usr/bin/qemu-aarch64',
+      '--skip=output/dev',
+      `--extract-hook=ls "$1/var/cache/apt/archives" > "$1/${packageList}"`,
+      source.suite,
+      root,
+      ...lines,
+    ],
+    {
+      log: options.log,
+      fix: 'Check the Debian mirror in the apt sources of this host, or set debian.mirror',
+    },
+  );
+  const versions = await packageVersions(root);
+  if (emulates) {
+    await linkNativePrograms(root);
+    await compileShim(root, options.log);
+  }
+  const digest = createHash('sha256')
+    .update(JSON.stringify([await recipe(source), versions]))
+    .digest('hex');
+  await writeFile(
+    join(work, 'tools.json'),
+    JSON.stringify({ digest, versions } satisfies ToolsRecord),
+  );
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(dirname(directory), { recursive: true });
+  await rename(work, directory);
+  return handle(join(directory, 'root'), digest, versions);
+}
+
+/** Written while mmdebstrap runs: a tree that was only unpacked has no dpkg database. */
+const packageList = 'packages.list';
+
+/** Package versions, from the names of the archives: name_version_architecture.deb. */
+async function packageVersions(root: string): Promise<Record<string, string>> {
+  const names = await readFile(join(root, packageList), 'utf8');
+  const versions: Record<string, string> = {};
+  for (const file of names.split('\n').filter((name) => name.endsWith('.deb'))) {
+    const [name, version] = file.split('_');
+    if (name && version) versions[name] = decodeURIComponent(version);
+  }
+  return versions;
+}
+
+/** Puts every program that may run natively below native/, where native-exec.c looks. */
+async function linkNativePrograms(root: string): Promise<void> {
+  for (const folder of nativeFolders) {
+    await mkdir(join(root, 'native', folder), { recursive: true });
+    for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+      if (!entry.isFile() || neverNative.has(entry.name) || entry.name.startsWith('qemu')) continue;
+      if (await isElf(join(root, folder, entry.name)))
+        await link(join(root, folder, entry.name), join(root, 'native', folder, entry.name));
+    }
+  }
+}
+
+async function isElf(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    return buffer.equals(Buffer.from('\x7fELF', 'latin1'));
+  } finally {
+    await file.close();
+  }
+}
+
+/** Path of the compiled interpreter in the tools tree. */
+export function shimPath(tools: Tools): string {
+  return join(tools.root, 'native-exec');
+}
+
+/** A static program, since chroots have no library of this host when the kernel starts it. */
+async function compileShim(root: string, log: string): Promise<void> {
+  await writeFile(join(root, 'native-exec.c'), await readFile(shimSource));
+  const musl = '/usr/lib/x86_64-linux-musl';
+  await run(
+    'chroot',
+    [
+      root,
+      '/usr/bin/tcc',
+      '-static',
+      '-nostdinc',
+      '-nostdlib',
+      '-I/usr/include/x86_64-linux-musl',
+      '-o',
+      '/native-exec',
+      `${musl}/crt1.o`,
+      `${musl}/crti.o`,
+      '/native-exec.c',
+      `${musl}/libc.a`,
+      '/usr/lib/x86_64-linux-gnu/tcc/libtcc1.a',
+      `${musl}/crtn.o`,
+    ],
+    { log },
+  );
+}
+
+/** Fails early when the tools of another architecture are asked for. */
+export function requireKnownHost(): void {
+  if (process.arch !== 'x64' && process.arch !== 'arm64')
+    throw new BuildError({
+      what: `Images are built on amd64 and arm64 hosts, not on ${process.arch}`,
+      code: exitCode.host,
+    });
+}

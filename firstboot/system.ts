@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { chmod, chown, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+/** The machine as the steps see it; tests give one that lies in a temporary directory. */
+export type System = {
+  /** `/` on the device. */
+  readonly root: string;
+  /** Where the owner's files lie, below the root. */
+  readonly boot: string;
+  run(
+    command: string,
+    args: readonly string[],
+    options?: { input?: string; timeout?: number },
+  ): Promise<string>;
+  /** A line for the journal and the console. */
+  say(text: string): void;
+};
+
+/** Milliseconds that a command of a step may take. */
+const commandTimeout = 120_000;
+
+export function deviceSystem(say: (text: string) => void): System {
+  return {
+    root: '/',
+    boot: '/boot/firmware',
+    say,
+    run: (command, args, options = {}) =>
+      new Promise((resolve, reject) => {
+        const child = execFile(
+          command,
+          [...args],
+          {
+            timeout: options.timeout ?? commandTimeout,
+            env: { PATH: '/usr/sbin:/usr/bin', LC_ALL: 'C.UTF-8' },
+          },
+          (error, stdout, stderr) => {
+            if (error) reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
+            else resolve(stdout);
+          },
+        );
+        child.stdin?.end(options.input ?? '');
+      }),
+  };
+}
+
+export function at(system: System, path: string): string {
+  return join(system.root, path);
+}
+
+/** The file's text, or undefined if there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Writes a file so that after a power cut its name stands for the old content or the new one, never
+ * for something between: temporary file, fsync, rename, fsync of the directory.
+ */
+export async function writeDurably(
+  path: string,
+  content: string,
+  mode = 0o644,
+  owner?: { uid: number; gid: number },
+): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = join(dirname(path), `.${basename(path)}.new`);
+  await rm(temporary, { force: true });
+  const file = await open(temporary, 'wx', mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await chmod(temporary, mode);
+  if (owner) await chown(temporary, owner.uid, owner.gid);
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } catch (error) {
+    // FAT directories on some kernels refuse fsync; sync(2) at the end covers them.
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import { defineStage } from '../define.ts';
+
+export const firstboot = defineStage({
+  name: 'firstboot',
+  summary: "First boot: this device's own keys, its owner's settings, the whole card",
+  needs: ['ssh', 'system'],
+  options: z.strictObject({}),
+  packages: () => ['nodejs'],
+  services: () => ({
+    enable: ['pi-gateway-firstboot.service'],
+    // It makes keys only on what systemd calls a first boot, and skips files of zero bytes.
+    mask: ['sshd-keygen.service'],
+  }),
+  bundles: [{ entry: 'firstboot/main.ts', path: '/usr/lib/pi-gateway/firstboot.mjs' }],
+  run: async (chroot, _options, config) => {
+    const { admin } = config.stages.system as { admin: string };
+    await chroot.write('/usr/share/pi-gateway/firstboot.json', `${JSON.stringify({ admin })}\n`);
+  },
+});
