@@ -49,7 +49,8 @@ export async function mountOverlay(
     return;
   }
   const lower = o.layers.toReversed().join(':');
-  const upper = o.upper ? `,upperdir=${o.upper.directory},workdir=${o.upper.work}` : '';
+  // volatile: dpkg's many fsyncs do nothing; LayerStore.commit syncs once, when the layer is whole.
+  const upper = o.upper ? `,volatile,upperdir=${o.upper.directory},workdir=${o.upper.work}` : '';
   await mounts.mount(
     o.target,
     [

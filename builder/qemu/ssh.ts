@@ -1,0 +1,79 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BuildError } from '../errors.ts';
+import { type RunResult, run } from '../exec.ts';
+
+/** A key pair that lives as long as the test. */
+export type SshKey = {
+  directory: string;
+  path: string;
+  publicKey: string;
+  remove(): Promise<void>;
+};
+
+export async function makeSshKey(): Promise<SshKey> {
+  const directory = await mkdtemp(join(tmpdir(), 'pi-gateway-key-'));
+  const path = join(directory, 'key');
+  await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'boot test', '-f', path]);
+  const publicKey = (await readFile(`${path}.pub`, 'utf8')).trim();
+  return {
+    directory,
+    path,
+    publicKey,
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
+
+export type SshTarget = { user: string; port: number; key: SshKey };
+
+/** Runs a shell command on the device; any exit code is a result. */
+export async function sshResult(
+  target: SshTarget,
+  command: string,
+  seconds = 120,
+): Promise<RunResult> {
+  return await run(
+    'ssh',
+    [
+      ...['-F', 'none', '-i', target.key.path, '-p', String(target.port)],
+      ...['-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20'],
+      // The device makes its host keys on first boot: there is nothing to compare with yet.
+      ...['-o', 'StrictHostKeyChecking=accept-new'],
+      ...['-o', `UserKnownHostsFile=${join(target.key.directory, `known_hosts_${target.port}`)}`],
+      ...['-o', 'LogLevel=ERROR'],
+      ...['-o', 'ControlMaster=auto', '-o', 'ControlPersist=60'],
+      ...['-o', `ControlPath=${join(target.key.directory, `control-${target.port}`)}`],
+      `${target.user}@127.0.0.1`,
+      command,
+    ],
+    { timeout: seconds * 1000, okCodes: Array.from({ length: 255 }, (_, i) => i + 1) },
+  );
+}
+
+/** Runs a shell command on the device and gives its output. @throws BuildError if it fails. */
+export async function ssh(target: SshTarget, command: string, seconds?: number): Promise<string> {
+  const result = await sshResult(target, command, seconds);
+  if (result.exitCode !== 0)
+    throw new BuildError({
+      what: `On the device, a command failed with exit code ${result.exitCode}`,
+      where: command,
+      detail: `${result.stdout}\n${result.stderr}`.trim(),
+    });
+  return result.stdout;
+}
+
+/** Waits until the device lets the key in. */
+export async function waitForSsh(target: SshTarget, seconds: number): Promise<void> {
+  const until = Date.now() + seconds * 1000;
+  for (;;) {
+    const result = await sshResult(target, 'true', 60).catch(() => undefined);
+    if (result?.exitCode === 0) return;
+    if (Date.now() > until)
+      throw new BuildError({
+        what: `The device did not let the admin in by SSH within ${seconds} s`,
+        detail: result?.stderr,
+      });
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+  }
+}

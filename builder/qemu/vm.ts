@@ -1,0 +1,255 @@
+import { spawn } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readDiskLayout } from '../base/disk-layout.ts';
+import { BuildError, exitCode } from '../errors.ts';
+import { hostPath, output, run } from '../exec.ts';
+
+export type Machine = 'virt' | 'raspi3b';
+
+export type VmOptions = {
+  /** Raw image; never changed. */
+  image: string;
+  machine?: Machine;
+  /** MiB of memory; raspi3b has 1024. */
+  memory?: number;
+  /** Size of the card that the image was flashed on, as qemu-img takes it; raspi3b: a power of two. */
+  diskSize?: string;
+  /** Host ports on 127.0.0.1 by guest TCP port; 0 takes a free one. */
+  forwards?: Record<number, number>;
+  /** Files put on the boot partition, as a user does after flashing. */
+  bootFiles?: Record<string, string>;
+  /** Appended to the kernel command line for this boot only. */
+  kernelArguments?: string;
+  /** A folder that a former VM left (see {@link Vm.directory}): starts its disk again. */
+  reuse?: string;
+  /** Console on this terminal instead of in a file. */
+  interactive?: boolean;
+};
+
+export type Vm = {
+  /** Holds the disk and console.log; removed by stop(). */
+  directory: string;
+  /** Host port by guest port. */
+  ports: Record<number, number>;
+  consoleText(): Promise<string>;
+  /** Waits until the console has shown the text. */
+  waitForConsole(text: string | RegExp, seconds: number): Promise<void>;
+  /** Resolves with QEMU's exit code. */
+  ended: Promise<number>;
+  /** Ends QEMU at once, as a power cut does, and keeps the disk. */
+  powerCut(): Promise<void>;
+  /** Ends QEMU and removes the disk. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Boots an image as a Pi would from a freshly flashed card: a copy-on-write disk of the card's size,
+ * the kernel, initramfs and command line of the boot partition. QEMU dies with this process.
+ */
+export async function startVm(o: VmOptions): Promise<Vm> {
+  const machine = o.machine ?? 'virt';
+  const directory = o.reuse ?? (await mkdtemp(join(tmpdir(), 'pi-gateway-vm-')));
+  try {
+    if (!o.reuse) await flash(o, directory);
+    const kernel = await bootFiles(directory, machine);
+    const ports = await choosePorts(o.forwards ?? {});
+    const console = join(directory, 'console.log');
+    await rm(console, { force: true });
+    const command = kernelCommandLine(kernel.commandLine, machine, o.kernelArguments);
+    const args = [
+      ...machineArguments(machine, o.memory ?? 1024, directory),
+      '-kernel',
+      kernel.kernel,
+      '-initrd',
+      kernel.initrd,
+      '-append',
+      command,
+      '-netdev',
+      [
+        'user,id=net',
+        ...Object.entries(ports).map(([guest, host]) => `hostfwd=tcp:127.0.0.1:${host}-:${guest}`),
+      ].join(','),
+      '-display',
+      'none',
+      ...(o.interactive
+        ? ['-serial', 'mon:stdio']
+        : ['-monitor', 'none', '-serial', `file:${console}`]),
+    ];
+    // pdeathsig (setpriv(1)): no VM outlives the test or the terminal that started it.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-aarch64', ...args], {
+      stdio: o.interactive ? 'inherit' : ['ignore', 'ignore', 'pipe'],
+      env: { PATH: hostPath, TERM: process.env.TERM ?? 'dumb' },
+    });
+    let complaint = '';
+    child.stderr?.on('data', (data: Buffer) => {
+      complaint = (complaint + data.toString()).slice(-2000);
+    });
+    let over = false;
+    const ended = new Promise<number>((resolve) => {
+      child.once('error', (error) => {
+        complaint += error.message;
+        over = true;
+        resolve(-1);
+      });
+      child.once('exit', (code) => {
+        over = true;
+        resolve(code ?? -1);
+      });
+    });
+    const consoleText = () => readFile(console, 'utf8').catch(() => '');
+    const powerCut = async () => {
+      child.kill('SIGKILL');
+      await ended;
+    };
+    return {
+      directory,
+      ports,
+      consoleText,
+      ended,
+      powerCut,
+      waitForConsole: async (text, seconds) => {
+        const until = Date.now() + seconds * 1000;
+        for (;;) {
+          const shown = await consoleText();
+          if (typeof text === 'string' ? shown.includes(text) : text.test(shown)) return;
+          if (over || Date.now() > until)
+            throw new BuildError({
+              what: over
+                ? `QEMU ended before the console showed ${text}`
+                : `The console did not show ${text} within ${seconds} s`,
+              detail: `${complaint}\n${shown.slice(-3000)}`,
+            });
+          await new Promise((resolve) => setTimeout(resolve, 500));
+        }
+      },
+      stop: async () => {
+        await powerCut();
+        await rm(directory, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** The card: boot partition customised in a copy of the image, the rest copied on write. */
+async function flash(o: VmOptions, directory: string): Promise<void> {
+  const card = join(directory, 'card.img');
+  await run('cp', ['--sparse=always', '--reflink=auto', o.image, card], {
+    fix: 'Build the image first: npm run image',
+  });
+  const { boot } = await readDiskLayout(card);
+  await mkdir(join(directory, 'files'), { recursive: true });
+  for (const [name, content] of Object.entries(o.bootFiles ?? {})) {
+    const file = join(directory, 'files', name);
+    await writeFile(file, content);
+    await run('mcopy', ['-o', '-i', `${card}@@${boot.startBytes}`, file, `::${name}`]);
+  }
+  await run('qemu-img', [
+    'create',
+    '-q',
+    '-f',
+    'qcow2',
+    '-F',
+    'raw',
+    '-b',
+    card,
+    join(directory, 'disk.qcow2'),
+    o.diskSize ?? '4G',
+  ]);
+}
+
+type Kernel = { kernel: string; initrd: string; commandLine: string };
+
+/** Copies what the firmware would load, as config.txt says, out of the boot partition. */
+async function bootFiles(directory: string, machine: Machine): Promise<Kernel> {
+  const card = join(directory, 'card.img');
+  const { boot } = await readDiskLayout(card);
+  const partition = `${card}@@${boot.startBytes}`;
+  const read = (name: string) => output('mtype', ['-i', partition, `::${name}`]);
+  const config = await read('config.txt');
+  const name = (pattern: RegExp) => pattern.exec(config)?.[1]?.trim();
+  const kernel = name(/^kernel=(.+)$/m);
+  const initrd = name(/^initramfs (\S+)/m);
+  if (!kernel || !initrd)
+    throw new BuildError({
+      what: 'The image cannot be booted in QEMU: its config.txt names no kernel and initramfs',
+      where: 'config.txt on the boot partition',
+      fix: "Boot images of the debian base; the vendor's kernels have no drivers for QEMU's virt machine",
+      code: exitCode.failed,
+    });
+  const wanted = [kernel, initrd, ...(machine === 'raspi3b' ? ['bcm2837-rpi-3-b.dtb'] : [])];
+  for (const file of wanted)
+    await run('mcopy', ['-o', '-n', '-i', partition, `::${file}`, join(directory, file)]);
+  if (machine === 'raspi3b')
+    await copyFile(join(directory, 'bcm2837-rpi-3-b.dtb'), join(directory, 'device.dtb'));
+  return {
+    kernel: join(directory, kernel),
+    initrd: join(directory, initrd),
+    commandLine: (await read('cmdline.txt')).trim(),
+  };
+}
+
+/** Drivers of the Pi's display that wait for hardware which QEMU lacks; blocked for the test only. */
+const absentHardware = 'module_blacklist=vc4,v3d,snd_soc_hdmi_codec,bcm2835_v4l2,brcmfmac';
+
+function kernelCommandLine(image: string, machine: Machine, more: string | undefined): string {
+  const console = machine === 'virt' ? 'console=ttyAMA0' : 'console=ttyAMA0,115200';
+  return [image, console, ...(machine === 'raspi3b' ? [absentHardware] : []), more]
+    .filter(Boolean)
+    .join(' ');
+}
+
+function machineArguments(machine: Machine, memory: number, directory: string): string[] {
+  const disk = join(directory, 'disk.qcow2');
+  if (machine === 'raspi3b')
+    return [
+      '-M',
+      'raspi3b',
+      '-dtb',
+      join(directory, 'device.dtb'),
+      '-drive',
+      `if=sd,format=qcow2,file=${disk}`,
+      '-device',
+      'usb-net,netdev=net',
+    ];
+  return [
+    '-M',
+    'virt',
+    '-cpu',
+    'cortex-a72',
+    '-smp',
+    '2',
+    '-m',
+    String(memory),
+    '-drive',
+    `if=none,id=disk,format=qcow2,file=${disk}`,
+    '-device',
+    'virtio-blk-pci,drive=disk',
+    '-device',
+    'virtio-net-pci,netdev=net',
+    '-device',
+    'virtio-rng-pci',
+  ];
+}
+
+async function choosePorts(wanted: Record<number, number>): Promise<Record<number, number>> {
+  const chosen: Record<number, number> = {};
+  for (const [guest, host] of Object.entries(wanted))
+    chosen[Number(guest)] = host || (await freePort());
+  return chosen;
+}
+
+/** A TCP port on loopback that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (typeof address !== 'object' || !address) throw new Error('no free port');
+  return address.port;
+}

@@ -1,0 +1,37 @@
+import { defineConfig } from 'vitest/config';
+
+/** Three kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU. */
+// biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{builder,firstboot,stages,ci}/**/*.test.ts'],
+          exclude: ['**/*.boot.test.ts', '**/boot.test.ts', '**/*.build.test.ts'],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'build',
+          include: ['builder/**/*.build.test.ts'],
+          testTimeout: 1_200_000,
+          hookTimeout: 1_200_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'boot',
+          include: ['builder/**/*.boot.test.ts', 'stages/**/boot.test.ts'],
+          globalSetup: ['builder/qemu/global-setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
