@@ -8,7 +8,9 @@ import { presentError, table, wantsColor } from './ui/present.ts';
 import { Progress } from './ui/progress.ts';
 
 /** The build command inside its namespace: progress on stderr, the result on stdout. */
-export async function runBuild(o: Omit<BuildRequest, 'progress'> & { json: boolean }): Promise<void> {
+export async function runBuild(
+  o: Omit<BuildRequest, 'progress'> & { json: boolean },
+): Promise<void> {
   const stream = process.stderr;
   const { seconds } = await readState(resolve(o.root, o.config.paths.cache), o.config.name);
   const progress = new Progress({
@@ -53,7 +55,11 @@ function report(
     `${(size / 1e6).toFixed(1)} MB`,
   ]);
   return [
-    table([...steps, ['raw image after', `${result.rawSeconds.toFixed(1)} s`], ['total', `${result.seconds.toFixed(1)} s`]]),
+    table([
+      ...steps,
+      ['raw image after', `${result.rawSeconds.toFixed(1)} s`],
+      ['total', `${result.seconds.toFixed(1)} s`],
+    ]),
     '',
     files.length > 0 ? table(files) : relative(root, result.image),
     ...(result.artifacts ? ['', ...nextSteps(result.image.replace(/^.*\/|\.img$/g, ''))] : []),

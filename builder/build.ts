@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { type Artifacts, writeArtifacts } from './artifact/artifacts.ts';
 import { partial } from './artifact/compress.ts';
 import { type Base, findDebian, makeDebian } from './base/base.ts';
-import { findImageBase, makeImageBase } from './base/image-base.ts';
+import { openImageBase } from './base/image-base.ts';
 import { registerBinfmt } from './chroot/binfmt.ts';
 import { takeBuildLock } from './chroot/lock.ts';
 import { Mounts, mountOverlay } from './chroot/mounts.ts';
@@ -239,7 +239,7 @@ async function makeBase(b: Build, tools: Tools): Promise<Base> {
     if (index < start) continue;
     try {
       const base =
-        choice === 'debian' ? await debianBase(b, tools) : await imageBase(b, tools, choice);
+        choice === 'debian' ? await debianBase(b, tools) : await openImageBase(b, choice);
       b.state = { ...b.state, base: { list, index } };
       return base;
     } catch (error) {
@@ -281,20 +281,6 @@ async function debianBase(b: Build, tools: Tools): Promise<Base> {
   const made = await findDebian(b.config, tools, b.store, b.state.freshness);
   if (!made) throw new Error('the Debian base is not in the store after it was made');
   return made;
-}
-
-async function imageBase(
-  b: Build,
-  tools: Tools,
-  choice: Exclude<Config['base'][number], 'debian'>,
-): Promise<Base> {
-  const found = await findImageBase(b, tools, choice);
-  if (found) {
-    b.progress.cached(`base ${found.kind}`);
-    return found;
-  }
-  await b.prepareHost();
-  return await makeImageBase(b, tools, choice);
 }
 
 /** Registers the interpreter for arm64 programs, once, if this host needs one. */

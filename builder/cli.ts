@@ -31,7 +31,11 @@ async function openProject(o: Common): Promise<Project> {
   const enabled = orderStages(
     all
       .filter((stage) => stage.definition.name in loaded.config.stages)
-      .map((stage) => ({ ...stage, name: stage.definition.name, needs: stage.definition.needs ?? [] })),
+      .map((stage) => ({
+        ...stage,
+        name: stage.definition.name,
+        needs: stage.definition.needs ?? [],
+      })),
   );
   return { loaded, all, enabled };
 }
@@ -100,7 +104,10 @@ configured(program.command('build'))
   .option('--raw-only', 'stop when the raw image is there: no compression, no manifests')
   .option('--shell <stage>', 'open a shell in the image when this stage failed or is applied')
   .option('--no-space-check', 'start even if the disk seems too small')
-  .addHelpText('after', '\nExamples:\n  pi-gateway-image build --env production\n  pi-gateway-image build --shell ssh')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image build --env production\n  pi-gateway-image build --shell ssh',
+  )
   .action(async (o: BuildFlags) => {
     if (o.dryRun) return await showPlan(o);
     const project = await openProject(o);
@@ -127,7 +134,9 @@ async function showPlan(o: Common & { explainConfig?: boolean }): Promise<void> 
   const project = await openProject(o);
   if (o.explainConfig) {
     const rows = explainConfig(project.loaded);
-    print(o, rows, () => table([['KEY', 'VALUE', 'FROM'], ...rows.map((row) => [row.key, row.value, row.from])]));
+    print(o, rows, () =>
+      table([['KEY', 'VALUE', 'FROM'], ...rows.map((row) => [row.key, row.value, row.from])]),
+    );
     return;
   }
   const { planSteps, planText } = await import('./plan/show.ts');
@@ -138,33 +147,50 @@ async function showPlan(o: Common & { explainConfig?: boolean }): Promise<void> 
 configured(program.command('plan'))
   .description('say what a build would do: each step, its digest, cached or why not')
   .option('--explain-config', 'list every value and where it came from')
-  .addHelpText('after', '\nExamples:\n  pi-gateway-image plan\n  pi-gateway-image plan --explain-config --env production')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image plan\n  pi-gateway-image plan --explain-config --env production',
+  )
   .action(showPlan);
 
 configured(program.command('boot'))
   .description('boot the last image in QEMU; the image stays as it is')
-  .addOption(new Option('--machine <name>', 'machine to emulate').choices(['virt', 'raspi3b']).default('virt'))
+  .addOption(
+    new Option('--machine <name>', 'machine to emulate')
+      .choices(['virt', 'raspi3b'])
+      .default('virt'),
+  )
   .option('--image <file>', 'another image')
   .option('--key <file>', 'public SSH key to let in (default: the first in ~/.ssh)')
   .option('--ssh-port <port>', 'port on 127.0.0.1 that leads to the SSH port', '2222')
-  .addHelpText('after', '\nExamples:\n  pi-gateway-image boot --key ~/.ssh/id_ed25519.pub\n  ssh -p 2222 gateway@127.0.0.1')
-  .action(async (o: Common & { machine: 'virt' | 'raspi3b'; image?: string; key?: string; sshPort: string }) => {
-    const { loaded } = await openProject(o);
-    const { bootInteractively } = await import('./qemu/console.ts');
-    const { name, paths } = loaded.config;
-    process.exitCode = await bootInteractively({
-      image: resolve(o.image ?? join(root, paths.output, name, `${name}.img`)),
-      machine: o.machine,
-      key: o.key,
-      sshPort: Number(o.sshPort),
-    });
-  });
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image boot --key ~/.ssh/id_ed25519.pub\n  ssh -p 2222 gateway@127.0.0.1',
+  )
+  .action(
+    async (
+      o: Common & { machine: 'virt' | 'raspi3b'; image?: string; key?: string; sshPort: string },
+    ) => {
+      const { loaded } = await openProject(o);
+      const { bootInteractively } = await import('./qemu/console.ts');
+      const { name, paths } = loaded.config;
+      process.exitCode = await bootInteractively({
+        image: resolve(o.image ?? join(root, paths.output, name, `${name}.img`)),
+        machine: o.machine,
+        key: o.key,
+        sshPort: Number(o.sshPort),
+      });
+    },
+  );
 
 program
   .command('inspect <image>')
   .description('show partitions, file systems, packages, stages and sizes of an image')
   .option('--json', 'print JSON for machines')
-  .addHelpText('after', '\nExample:\n  pi-gateway-image inspect output/pi-gateway/pi-gateway.img.xz')
+  .addHelpText(
+    'after',
+    '\nExample:\n  pi-gateway-image inspect output/pi-gateway/pi-gateway.img.xz',
+  )
   .action(async (image: string, o: Common) => {
     const { inspectImage, inspectText } = await import('./inspect/inspect.ts');
     const facts = await inspectImage(resolve(image));
@@ -175,14 +201,19 @@ program
   .command('diff <a> <b>')
   .description('compare packages, files and sizes of two images')
   .option('--json', 'print JSON for machines')
-  .addHelpText('after', '\nExample:\n  pi-gateway-image diff yesterday.img.xz output/pi-gateway/pi-gateway.img')
+  .addHelpText(
+    'after',
+    '\nExample:\n  pi-gateway-image diff yesterday.img.xz output/pi-gateway/pi-gateway.img',
+  )
   .action(async (a: string, b: string, o: Common) => {
     const { diffImages, diffText } = await import('./inspect/diff.ts');
     const result = await diffImages(resolve(a), resolve(b));
     print(o, result, () => diffText(result));
   });
 
-const cache = program.command('cache').description('the layers, tools and downloads that builds keep');
+const cache = program
+  .command('cache')
+  .description('the layers, tools and downloads that builds keep');
 configured(cache.command('ls'))
   .description('list the layers, most recently used first')
   .action(async (o: Common) => {
@@ -192,7 +223,13 @@ configured(cache.command('ls'))
     print(o, entries, () =>
       table([
         ['KIND', 'NAME', 'SIZE', 'USED', 'WHAT'],
-        ...entries.map((entry) => [entry.kind, entry.name, megabytes(entry.bytes), entry.used.slice(0, 16), entry.title]),
+        ...entries.map((entry) => [
+          entry.kind,
+          entry.name,
+          megabytes(entry.bytes),
+          entry.used.slice(0, 16),
+          entry.title,
+        ]),
       ]),
     );
   });
@@ -203,8 +240,15 @@ configured(cache.command('prune'))
   .action(async (o: Common & { olderThan: string; all?: boolean }) => {
     const { loaded } = await openProject(o);
     const { pruneCache } = await import('./layer/cache.ts');
-    const removed = await pruneCache(resolve(root, loaded.config.paths.cache), o.all ? 0 : Number(o.olderThan));
-    print(o, removed, () => `Removed ${removed.length}, ${megabytes(removed.reduce((sum, e) => sum + e.bytes, 0))}`);
+    const removed = await pruneCache(
+      resolve(root, loaded.config.paths.cache),
+      o.all ? 0 : Number(o.olderThan),
+    );
+    print(
+      o,
+      removed,
+      () => `Removed ${removed.length}, ${megabytes(removed.reduce((sum, e) => sum + e.bytes, 0))}`,
+    );
   });
 
 const stage = program.command('stage').description('the parts that an image is made of');
@@ -213,13 +257,20 @@ configured(stage.command('ls'))
   .action(async (o: Common) => {
     const { all, enabled } = await openProject(o);
     const on = new Set(enabled.map((one) => one.definition.name));
-    const rows = [...enabled, ...all.filter((one) => !on.has(one.definition.name))].map(({ definition: d }) => ({
-      name: d.name,
-      on: on.has(d.name),
-      needs: d.needs ?? [],
-      summary: d.summary,
-    }));
-    print(o, rows, () => table([['STAGE', 'ON', 'NEEDS', 'SUMMARY'], ...rows.map((r) => [r.name, r.on ? 'yes' : 'no', r.needs.join(','), r.summary])]));
+    const rows = [...enabled, ...all.filter((one) => !on.has(one.definition.name))].map(
+      ({ definition: d }) => ({
+        name: d.name,
+        on: on.has(d.name),
+        needs: d.needs ?? [],
+        summary: d.summary,
+      }),
+    );
+    print(o, rows, () =>
+      table([
+        ['STAGE', 'ON', 'NEEDS', 'SUMMARY'],
+        ...rows.map((r) => [r.name, r.on ? 'yes' : 'no', r.needs.join(','), r.summary]),
+      ]),
+    );
   });
 stage
   .command('new <name>')
@@ -229,7 +280,12 @@ stage
   .action(async (name: string, o: Common) => {
     const { newStage } = await import('./scaffold/new-stage.ts');
     const files = await newStage(root, name);
-    print(o, { files }, () => `Made:\n${files.map((file) => `  ${file}`).join('\n')}\nNext: npm run image, then npm test`);
+    print(
+      o,
+      { files },
+      () =>
+        `Made:\n${files.map((file) => `  ${file}`).join('\n')}\nNext: npm run image, then npm test`,
+    );
   });
 
 configured(program.command('schema'))
@@ -237,7 +293,9 @@ configured(program.command('schema'))
   .addHelpText('after', '\nExample:\n  pi-gateway-image schema > gateway.schema.json')
   .action(async (o: Common) => {
     const all = await loadStages(root, extensionsOf(o));
-    process.stdout.write(`${JSON.stringify(configJsonSchema(all.map((one) => one.definition)), null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify(configJsonSchema(all.map((one) => one.definition)), null, 2)}\n`,
+    );
   });
 
 program

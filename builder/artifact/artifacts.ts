@@ -75,7 +75,7 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
         ),
   ]);
   const bmap = `${o.image}.bmap`;
-  await o.progress.step('bmap', () => writeBmap(o.image, bmap, o.tools));
+  await o.progress.step('bmap', () => writeBmap(o.image, bmap));
   const download = compress === 'none' ? raw : await fileDigest(released);
   const files: Artifact[] = [
     { file: basename(o.image), size: raw.size, sha256: raw.sha256 },

@@ -20,7 +20,7 @@ export type Base = {
   /** Its newest file's date, in seconds: no file of the image is newer. */
   date: number;
   /** What Raspberry Pi Imager must know to apply customisation (os_list `init_format`). */
-  initFormat: 'cloudinit' | 'cloudinit-rpi' | 'systemd' | 'none';
+  initFormat: 'cloudinit' | 'cloudinit-rpi' | 'systemd' | 'rpi-preseed' | 'none';
   layout: ImageLayout;
   /** Overlay layers, lowest first: names in the layer store, or absolute paths. */
   layers: readonly string[];

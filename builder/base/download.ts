@@ -20,7 +20,8 @@ export type DownloadOptions = {
   backoff?: number;
   /** Milliseconds without a byte until the connection counts as dead. */
   stall?: number;
-  onProgress?: (done: number, total?: number) => void;
+  onProgress?: ((done: number, total?: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 };
 
 export type Download = { path: string; sha256: string; size: number };

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { readDiskLayout } from '../base/disk-layout.ts';
 import { replaceFile } from '../state.ts';
-import type { Tools } from '../tools/tools.ts';
 
 const block = 4096;
 
@@ -16,7 +15,7 @@ export type Range = { first: number; last: number };
  * the others as they are, so a block that must be zero has to be written over what an old card holds.
  * Holes in the image file would not tell this.
  */
-export async function writeBmap(image: string, path: string, tools: Tools): Promise<void> {
+export async function writeBmap(image: string, path: string): Promise<void> {
   const layout = await readDiskLayout(image);
   const { size } = await stat(image);
   const blocks = Math.ceil(size / block);
@@ -25,7 +24,7 @@ export async function writeBmap(image: string, path: string, tools: Tools): Prom
     const used = new Uint8Array(blocks);
     await markOutside(file, used, layout.boot, layout.root, size);
     await markFat(file, used, layout.boot.startBytes);
-    await markExt4(image, used, layout.root, tools);
+    await markExt4(file, used, layout.root);
     const ranges = toRanges(used);
     await replaceFile(path, await render(file, ranges, size, blocks));
   } finally {
@@ -48,11 +47,7 @@ async function markOutside(
     [boot.startBytes + boot.sizeBytes, root.startBytes],
     [root.startBytes + root.sizeBytes, size],
   ];
-  for (const [from, to] of gaps)
-    for (let at = from; at < to; at += block) {
-      const data = await read(file, at, Math.min(block, to - at));
-      if (data.some((byte) => byte !== 0)) used[Math.floor(at / block)] = 1;
-    }
+  for (const [from, to] of gaps) await markNonZero(file, used, from, to - from);
   used[0] = 1;
 }
 
@@ -83,22 +78,51 @@ async function markFat(file: FileHandle, used: Uint8Array, start: number): Promi
   }
 }
 
-/** Everything but the blocks that dumpe2fs(8) lists as free. */
-async function markExt4(
-  image: string,
-  used: Uint8Array,
-  root: Extent,
-  tools: Tools,
-): Promise<void> {
-  const { stdout } = await tools.run('usr/sbin/dumpe2fs', [`${image}?offset=${root.startBytes}`]);
-  mark(used, root.startBytes, root.sizeBytes);
-  const size = Number(/^Block size:\s+(\d+)$/m.exec(stdout)?.[1]);
-  for (const [, list = ''] of stdout.matchAll(/^ {2}Free blocks: (.*)$/gm))
-    for (const [, from = '', to = from] of list.matchAll(/(\d+)(?:-(\d+))?/g)) {
-      const first = (root.startBytes + Number(from) * size) / block;
-      const last = (root.startBytes + (Number(to || from) + 1) * size) / block - 1;
-      used.fill(0, Math.ceil(first), Math.floor(last) + 1);
+/** Group descriptor flag: the block bitmap was never written (kernel, ext4/group_descr.rst). */
+const blockUninit = 0x2;
+
+/**
+ * Every block that the groups' bitmaps say is in use. Offsets: kernel, Documentation/filesystems/ext4
+ * (super.rst, group_descr.rst). In a group without a bitmap, only backups of the superblock and the
+ * descriptors can lie, and those are not zero.
+ */
+async function markExt4(file: FileHandle, used: Uint8Array, root: Extent): Promise<void> {
+  const at = (bytes: number) => root.startBytes + bytes;
+  const superblock = await read(file, at(1024), 1024);
+  const size = 1024 << superblock.readUInt32LE(24);
+  const first = superblock.readUInt32LE(20);
+  const wide = (superblock.readUInt32LE(96) & 0x80) !== 0; // INCOMPAT_64BIT
+  const count = superblock.readUInt32LE(4) + (wide ? superblock.readUInt32LE(336) * 2 ** 32 : 0);
+  const perGroup = superblock.readUInt32LE(32);
+  const width = wide ? superblock.readUInt16LE(254) : 32;
+  const groups = Math.ceil((count - first) / perGroup);
+  const descriptors = await read(file, at((first + 1) * size), groups * width);
+  for (let group = 0; group < groups; group++) {
+    const entry = descriptors.subarray(group * width, (group + 1) * width);
+    const start = first + group * perGroup;
+    const blocks = Math.min(perGroup, count - start);
+    if (entry.readUInt16LE(18) & blockUninit) {
+      await markNonZero(file, used, at(start * size), blocks * size);
+      continue;
     }
+    const place = entry.readUInt32LE(0) + (wide ? entry.readUInt32LE(32) * 2 ** 32 : 0);
+    const bitmap = await read(file, at(place * size), Math.ceil(blocks / 8));
+    for (let index = 0; index < blocks; index++)
+      if ((bitmap[index >> 3] ?? 0) & (1 << (index & 7)))
+        mark(used, at((start + index) * size), size);
+  }
+}
+
+async function markNonZero(
+  file: FileHandle,
+  used: Uint8Array,
+  start: number,
+  length: number,
+): Promise<void> {
+  for (let at = start; at < start + length; at += block) {
+    const data = await read(file, at, Math.min(block, start + length - at));
+    if (data.some((byte) => byte !== 0)) used[Math.floor(at / block)] = 1;
+  }
 }
 
 function mark(used: Uint8Array, start: number, length: number): void {

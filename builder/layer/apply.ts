@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import type { GatewayConfig } from '../../stages/define.ts';
 import type { Session } from '../chroot/session.ts';
 import { BuildError, exitCode } from '../errors.ts';
+import { packagesOf } from '../inspect/image.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
 import type { OverlayEntry } from '../overlay/render.ts';
 
@@ -200,13 +201,5 @@ async function emptyLogs(directory: string): Promise<void> {
 
 /** Installed packages and their versions, from dpkg's status file of a tree. */
 export async function installedPackages(root: string): Promise<Record<string, string>> {
-  const status = await readFile(join(root, 'var/lib/dpkg/status'), 'utf8');
-  const versions: Record<string, string> = {};
-  for (const paragraph of status.split('\n\n')) {
-    if (!/^Status: install ok installed$/m.test(paragraph)) continue;
-    const name = /^Package: (.*)$/m.exec(paragraph)?.[1];
-    const version = /^Version: (.*)$/m.exec(paragraph)?.[1];
-    if (name && version) versions[name] = version;
-  }
-  return versions;
+  return packagesOf(await readFile(join(root, 'var/lib/dpkg/status'), 'utf8'));
 }

@@ -86,7 +86,13 @@ const neverNative = new Set([
   'update-alternatives',
 ]);
 
-const nativeFolders = ['usr/bin', 'usr/sbin', 'usr/lib/apt', 'usr/lib/apt/methods', 'usr/lib/dracut'];
+const nativeFolders = [
+  'usr/bin',
+  'usr/sbin',
+  'usr/lib/apt',
+  'usr/lib/apt/methods',
+  'usr/lib/dracut',
+];
 
 const shimSource = fileURLToPath(new URL('native-exec.c', import.meta.url));
 
