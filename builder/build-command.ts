@@ -1,5 +1,5 @@
 import { chown, readdir } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { type Artifacts, nextSteps } from './artifact/artifacts.ts';
 import { type BuildRequest, build } from './build.ts';
 import { exitCode } from './errors.ts';
@@ -62,7 +62,9 @@ function report(
     ]),
     '',
     files.length > 0 ? table(files) : relative(root, result.image),
-    ...(result.artifacts ? ['', ...nextSteps(result.image.replace(/^.*\/|\.img$/g, ''))] : []),
+    ...(result.artifacts
+      ? ['', ...nextSteps(basename(result.image, '.img'), result.artifacts.released)]
+      : []),
   ].join('\n');
 }
 

@@ -16,6 +16,8 @@ export type Artifact = { file: string; size: number; sha256: string };
 
 export type Artifacts = {
   directory: string;
+  /** Name of the file to flash. */
+  released: string;
   files: readonly Artifact[];
 };
 
@@ -55,7 +57,7 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
   const known = await readManifest(file('manifest.json'));
   if (known?.artifacts_digest === digest && (await stillThere(o.directory, known.artifacts))) {
     o.progress.cached('artifacts');
-    return { directory: o.directory, files: known.artifacts };
+    return { directory: o.directory, released: releasedName(o), files: known.artifacts };
   }
   await rm(file('manifest.json'), { force: true });
   const { compress } = config.image;
@@ -100,10 +102,14 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
     files.map((artifact) => `${artifact.sha256}  ${artifact.file}\n`).join(''),
   );
   const manifest = buildManifest(o, digest, files);
-  await replaceFile(file('summary.txt'), summary(o, files));
+  await replaceFile(file('summary.txt'), summary(o, files, released));
   // Last: it vouches for the others.
   await replaceFile(file('manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  return { directory: o.directory, files };
+  return { directory: o.directory, released: releasedName(o), files };
+}
+
+function releasedName(o: ArtifactRequest): string {
+  return `${basename(o.image)}${suffix[o.config.image.compress]}`;
 }
 
 function imagerList(
@@ -156,7 +162,7 @@ function round(seconds: number): number {
   return Math.round(seconds * 10) / 10;
 }
 
-function summary(o: ArtifactRequest, files: readonly Artifact[]): string {
+function summary(o: ArtifactRequest, files: readonly Artifact[], released: string): string {
   return [
     `${o.config.name}: Pi Gateway image`,
     `Base: ${o.base.description}`,
@@ -168,17 +174,17 @@ function summary(o: ArtifactRequest, files: readonly Artifact[]): string {
         `${artifact.file}  ${(artifact.size / 1e6).toFixed(1)} MB  sha256 ${artifact.sha256}`,
     ),
     '',
-    ...nextSteps(o.config.name),
+    ...nextSteps(o.config.name, basename(released)),
     '',
   ].join('\n');
 }
 
 /** What a user does with a finished image. */
-export function nextSteps(name: string): string[] {
+export function nextSteps(name: string, released: string): string[] {
   return [
     'Next:',
     `  Flash: open ${name}.rpi-imager-manifest with Raspberry Pi Imager 2, or`,
-    `         bmaptool copy ${name}.img.xz /dev/sdX`,
+    `         bmaptool copy ${released} /dev/sdX`,
     '  Then copy gateway-device.yaml.example on the boot partition to gateway-device.yaml,',
     '  with your public SSH key in it, and start the Pi.',
     '  Try it here first: npx pi-gateway-image boot',

@@ -10,11 +10,11 @@ import type { LayerStore } from '../layer/store.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { Progress } from '../ui/progress.ts';
 import { type Base, newestFile } from './base.ts';
-import { decompress } from './decompress.ts';
 import { bootMountPoint, type DiskLayout, readDiskLayout } from './disk-layout.ts';
 import { download } from './download.ts';
-import { type ImageSource, resolveRaspios } from './os-list.ts';
+import { type RemoteImage, resolveRaspios } from './os-list.ts';
 import { checkDownloadSignature } from './signature.ts';
+import { unpackImage } from './unpack.ts';
 
 type Choice = Exclude<Config['base'][number], 'debian'>;
 
@@ -29,7 +29,7 @@ export type ImageBaseContext = {
 };
 
 /** A finished image, unpacked and checked. */
-type Fetched = { path: string; sha256: string; source: ImageSource };
+type Fetched = { path: string; sha256: string; source: RemoteImage };
 
 /**
  * Makes a base of a finished image (Raspberry Pi OS, a file, a URL): its root partition is mounted
@@ -80,9 +80,9 @@ function initFormat(given: string | undefined, kind: Base['kind']): Base['initFo
 async function fetchImage(b: ImageBaseContext, choice: Choice): Promise<Fetched> {
   if (typeof choice === 'object' && 'file' in choice) return await localImage(b, choice);
   const downloads = join(b.cache, 'downloads');
-  const source: ImageSource =
+  const source: RemoteImage =
     choice === 'raspios'
-      ? await resolveRaspios(b.config.raspios, { directory: downloads, retries: 2 })
+      ? await resolveRaspios(b.config.raspios, downloads)
       : { name: choice.url, url: choice.url, downloadSha256: choice.sha256 };
   const packed = await b.progress.step('download', (ui) =>
     download({
@@ -133,17 +133,17 @@ async function localImage(
 async function unpack(
   b: ImageBaseContext,
   path: string,
-  source: ImageSource,
+  source: RemoteImage,
   archiveSha256?: string,
 ): Promise<Fetched> {
   const image = await b.progress.step('unpack', (ui) =>
-    decompress({
-      archive: path,
+    unpackImage({
+      path,
       name: source.url,
       archiveSha256,
       directory: join(b.cache, 'bases'),
-      extractSize: source.extractSize,
-      extractSha256: source.extractSha256,
+      size: source.extractSize,
+      sha256: source.extractSha256,
       onProgress: ui.progress,
     }),
   );
@@ -196,13 +196,13 @@ function imageLayout(disk: DiskLayout, bootMount: '/boot/firmware' | '/boot'): I
     boot: {
       startBytes: disk.boot.startBytes,
       sizeBytes: disk.boot.sizeBytes,
-      label: disk.boot.fsLabel || 'bootfs',
-      volumeId: disk.boot.fsUuid?.replace('-', '') || '00000000',
+      label: disk.boot.label || 'bootfs',
+      volumeId: disk.boot.uuid.replace('-', '') || '00000000',
       partUuid: disk.table === 'gpt' ? disk.boot.partUuid : undefined,
     },
     root: {
-      label: disk.root.fsLabel || 'rootfs',
-      uuid: disk.root.fsUuid,
+      label: disk.root.label || 'rootfs',
+      uuid: disk.root.uuid,
       partUuid: disk.table === 'gpt' ? disk.root.partUuid : undefined,
     },
     bootMount,

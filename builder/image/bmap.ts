@@ -4,6 +4,7 @@ import { readDiskLayout } from '../base/disk-layout.ts';
 import { replaceFile } from '../state.ts';
 
 const block = 4096;
+const zeros = Buffer.alloc(block);
 
 /** Blocks of the image, first to last, both included. */
 export type Range = { first: number; last: number };
@@ -121,7 +122,7 @@ async function markNonZero(
 ): Promise<void> {
   for (let at = start; at < start + length; at += block) {
     const data = await read(file, at, Math.min(block, start + length - at));
-    if (data.some((byte) => byte !== 0)) used[Math.floor(at / block)] = 1;
+    if (!data.equals(zeros.subarray(0, data.length))) used[Math.floor(at / block)] = 1;
   }
 }
 

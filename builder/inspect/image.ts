@@ -1,8 +1,8 @@
 import { access, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { decompress } from '../base/decompress.ts';
 import { type DiskLayout, readDiskLayout } from '../base/disk-layout.ts';
+import { unpackImage } from '../base/unpack.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import { output, run } from '../exec.ts';
 
@@ -27,7 +27,7 @@ export async function withImage<T>(
   try {
     const raw = path.endsWith('.img')
       ? path
-      : (await decompress({ archive: path, directory: join(scratch, 'raw') })).path;
+      : (await unpackImage({ path, directory: join(scratch, 'raw') })).path;
     return await work({ raw, layout: await readDiskLayout(raw), scratch });
   } finally {
     await rm(scratch, { recursive: true, force: true });

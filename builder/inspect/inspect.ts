@@ -37,9 +37,9 @@ export async function inspectImage(path: string): Promise<ImageFacts> {
     const made = await readRootFile(image, '/usr/share/pi-gateway/image.json');
     const partition = (name: 'boot' | 'root', used: number): PartitionFacts => ({
       name,
-      type: layout[name].fsType,
-      label: layout[name].fsLabel,
-      uuid: layout[name].fsUuid,
+      type: name === 'boot' ? 'vfat' : 'ext4',
+      label: layout[name].label,
+      uuid: layout[name].uuid,
       start: layout[name].startBytes,
       size: layout[name].sizeBytes,
       used,

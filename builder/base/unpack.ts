@@ -18,9 +18,9 @@ import { BuildError, exitCode, isErrno, messageOf } from '../errors.ts';
 import { runStream } from '../exec.ts';
 import { replaceFile } from '../state.ts';
 
-export type DecompressOptions = {
+export type UnpackOptions = {
   /** `.img`, `.img.xz`, `.img.gz`, `.img.zst` or a simple `.zip`; told by content, not by name. */
-  archive: string;
+  path: string;
   /** What to call it in messages, if its path says nothing: a URL. */
   name?: string | undefined;
   /** Of the archive, if known: what it unpacks to is then remembered. */
@@ -28,8 +28,8 @@ export type DecompressOptions = {
   /** Cache of raw images. */
   directory: string;
   /** What the raw image must be, if known. */
-  extractSize?: number | undefined;
-  extractSha256?: string | undefined;
+  size?: number | undefined;
+  sha256?: string | undefined;
   /** Raw bytes so far and, if known, in all. */
   onProgress?: ((done: number, total?: number) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -63,12 +63,12 @@ const commands = {
  * final name is whole and on the disk; an image that is there is not unpacked again.
  * @throws BuildError with code `source` (damaged, or not the expected image) or `host` (disk full).
  */
-export async function decompress(options: DecompressOptions): Promise<RawImage> {
-  const { directory, archive } = options;
+export async function unpackImage(options: UnpackOptions): Promise<RawImage> {
+  const { directory } = options;
   const cached = await findRawImage(options);
   if (cached) return cached;
   await mkdir(directory, { recursive: true });
-  const format = await formatOf(archive);
+  const format = await formatOf(options.path);
   const partial = join(directory, 'unpacking.partial');
   await rm(partial, { force: true });
   try {
@@ -105,14 +105,14 @@ export async function decompress(options: DecompressOptions): Promise<RawImage> 
 
 /** The raw image, if it was unpacked before. */
 export async function findRawImage(
-  o: Pick<DecompressOptions, 'directory' | 'archiveSha256' | 'extractSize' | 'extractSha256'>,
+  o: Pick<UnpackOptions, 'directory' | 'archiveSha256' | 'size' | 'sha256'>,
 ): Promise<RawImage | undefined> {
   const recorded = o.archiveSha256 ? await readRecord(o.directory, o.archiveSha256) : undefined;
-  const sha256 = o.extractSha256 ?? recorded?.sha256;
+  const sha256 = o.sha256 ?? recorded?.sha256;
   if (!sha256) return undefined;
   const path = join(o.directory, `${sha256}.img`);
   const found = await stat(path).catch(() => undefined);
-  const expected = o.extractSize ?? (recorded?.sha256 === sha256 ? recorded.size : undefined);
+  const expected = o.size ?? (recorded?.sha256 === sha256 ? recorded.size : undefined);
   if (!found || (expected !== undefined && found.size !== expected)) return undefined;
   return { path, sha256, size: found.size };
 }
@@ -153,12 +153,12 @@ async function formatOf(path: string): Promise<Format> {
 
 type Sink = (bytes: AsyncIterable<Uint8Array>) => Promise<void>;
 
-async function unpack(format: Format, o: DecompressOptions, sink: Sink): Promise<void> {
-  if (format === 'raw') return await sink(createReadStream(o.archive, { highWaterMark: 1 << 20 }));
+async function unpack(format: Format, o: UnpackOptions, sink: Sink): Promise<void> {
+  if (format === 'raw') return await sink(createReadStream(o.path, { highWaterMark: 1 << 20 }));
   if (format === 'zip') return await unzip(o, sink);
   const [command, ...args] = commands[format];
   try {
-    await runStream(command, args, sink, { stdin: o.archive, signal: o.signal });
+    await runStream(command, args, sink, { stdin: o.path, signal: o.signal });
   } catch (error) {
     // Only the command's own complaint means a damaged archive: it is there, and wrote till then.
     if (error instanceof BuildError && error.code === exitCode.failed)
@@ -170,9 +170,9 @@ async function unpack(format: Format, o: DecompressOptions, sink: Sink): Promise
 /** Where a zip's one image lies in the archive. */
 type ZipEntry = { offset: number; packedSize: number; method: number };
 
-async function unzip(o: DecompressOptions, sink: Sink): Promise<void> {
+async function unzip(o: UnpackOptions, sink: Sink): Promise<void> {
   const entry = await onlyEntry(o);
-  const packed = createReadStream(o.archive, {
+  const packed = createReadStream(o.path, {
     start: entry.offset,
     end: entry.offset + entry.packedSize - 1,
   });
@@ -191,8 +191,8 @@ async function unzip(o: DecompressOptions, sink: Sink): Promise<void> {
  * APPNOTE 4.3.7, 4.3.12, 4.3.16). Simple means: one file, stored or deflated, not encrypted, no
  * ZIP64; anything else is refused.
  */
-async function onlyEntry(o: DecompressOptions): Promise<ZipEntry> {
-  const file = await open(o.archive, 'r');
+async function onlyEntry(o: UnpackOptions): Promise<ZipEntry> {
+  const file = await open(o.path, 'r');
   try {
     const { size } = await file.stat();
     const tail = await readAt(file, Math.max(0, size - 65_557), Math.min(size, 65_557));
@@ -224,19 +224,19 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer.subarray(0, bytesRead);
 }
 
-function notSimple(o: DecompressOptions, why: string): BuildError {
+function notSimple(o: UnpackOptions, why: string): BuildError {
   return new BuildError({
     what: `This zip cannot be used as an image: ${why}`,
-    where: o.name ?? o.archive,
+    where: o.name ?? o.path,
     fix: 'Unpack it, and give the .img (or .img.xz) that is in it',
     code: exitCode.source,
   });
 }
 
-function damaged(o: DecompressOptions, detail: string | undefined): BuildError {
+function damaged(o: UnpackOptions, detail: string | undefined): BuildError {
   return new BuildError({
     what: 'The compressed image is damaged or cut short',
-    where: o.name ?? o.archive,
+    where: o.name ?? o.path,
     detail,
     fix: 'Delete it and get it again',
     code: exitCode.source,
@@ -252,14 +252,14 @@ class SparseWriter {
   size = 0;
   readonly #file: FileHandle;
   readonly #hash = createHash('sha256');
-  readonly #o: DecompressOptions;
+  readonly #o: UnpackOptions;
 
-  private constructor(file: FileHandle, options: DecompressOptions) {
+  private constructor(file: FileHandle, options: UnpackOptions) {
     this.#file = file;
     this.#o = options;
   }
 
-  static async create(path: string, options: DecompressOptions): Promise<SparseWriter> {
+  static async create(path: string, options: UnpackOptions): Promise<SparseWriter> {
     return new SparseWriter(await open(path, 'wx'), options);
   }
 
@@ -269,9 +269,9 @@ class SparseWriter {
       this.#hash.update(chunk);
       await this.#writeData(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
       this.size += chunk.length;
-      if (this.#o.extractSize !== undefined && this.size > this.#o.extractSize)
-        throw wrongImage(this.#o, `more than the expected ${this.#o.extractSize} bytes`);
-      this.#o.onProgress?.(this.size, this.#o.extractSize);
+      if (this.#o.size !== undefined && this.size > this.#o.size)
+        throw wrongImage(this.#o, `more than the expected ${this.#o.size} bytes`);
+      this.#o.onProgress?.(this.size, this.#o.size);
     }
   }
 
@@ -310,27 +310,27 @@ class SparseWriter {
   }
 }
 
-function checkContent(o: DecompressOptions, size: number, sha256: string): void {
-  if (o.extractSize !== undefined && size !== o.extractSize)
-    throw wrongImage(o, `${size} bytes, expected ${o.extractSize}`);
-  if (o.extractSha256 !== undefined && sha256 !== o.extractSha256)
-    throw wrongImage(o, `SHA-256 ${sha256}, expected ${o.extractSha256}`);
+function checkContent(o: UnpackOptions, size: number, sha256: string): void {
+  if (o.size !== undefined && size !== o.size)
+    throw wrongImage(o, `${size} bytes, expected ${o.size}`);
+  if (o.sha256 !== undefined && sha256 !== o.sha256)
+    throw wrongImage(o, `SHA-256 ${sha256}, expected ${o.sha256}`);
 }
 
-function wrongImage(o: DecompressOptions, why: string): BuildError {
+function wrongImage(o: UnpackOptions, why: string): BuildError {
   return new BuildError({
     what: `The unpacked image is not the expected one: ${why}`,
-    where: o.name ?? o.archive,
+    where: o.name ?? o.path,
     fix: 'Check the image and the size and SHA-256 that are expected of it once unpacked',
     code: exitCode.source,
   });
 }
 
 /** The archive's own size is the least that the image needs. */
-async function checkSpace(o: DecompressOptions): Promise<void> {
+async function checkSpace(o: UnpackOptions): Promise<void> {
   const { bavail, bsize } = await statfs(o.directory);
   const free = bavail * bsize;
-  const needed = (await stat(o.archive)).size;
+  const needed = (await stat(o.path)).size;
   if (needed > free)
     throw noSpace(
       o.directory,
