@@ -493,6 +493,9 @@ async function makeImage(
       await rename(temporary, path);
       await writeImageRecord(path, digest, packages);
       return { path, digest, packages };
+    } catch (error) {
+      await rm(`${path}${partial}`, { force: true });
+      throw error;
     } finally {
       await mounts.undo();
     }
