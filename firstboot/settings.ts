@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { hostname, publicKeyProblem, sshPublicKey, unixName } from '../builder/config/fields.ts';
 import { OwnerError } from './step.ts';
 import { readIfThere, type System } from './system.ts';

@@ -25,7 +25,9 @@ test('gateway.yaml shows the defaults: without it the configuration is the same'
 });
 
 test('the exported JSON Schema accepts gateway.yaml and refuses a typo in it', async () => {
-  const validate = new Ajv2020({ strict: false }).compile(configJsonSchema(stages));
+  const validate = new Ajv2020({ strict: false, formats: { uri: true } }).compile(
+    configJsonSchema(stages),
+  );
   const data = parse(await readFile(join(project, 'gateway.yaml'), 'utf8'));
   expect(validate(data), JSON.stringify(validate.errors)).toBe(true);
   expect(validate({ ...data, nmae: 'x' })).toBe(false);

@@ -81,8 +81,7 @@ async function bundled(entry: string, what: string): Promise<string> {
       legalComments: 'none',
       ...(program
         ? {
-            minifySyntax: true,
-            minifyWhitespace: true,
+            minify: true,
             // Packages in CommonJS call require(), which an ES module does not have.
             banner: {
               js: "#!/usr/bin/node\nimport{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",

@@ -1,0 +1,25 @@
+import { expect, inject, test } from 'vitest';
+import { device } from '../../builder/qemu/harness.ts';
+import { startVm } from '../../builder/qemu/vm.ts';
+
+test('the login prompt shows the fingerprints of the keys that sshd has', async () => {
+  const card = await device().ssh('cat /etc/issue.d/50-pi-gateway.issue');
+  const key = await device().ssh('ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub');
+  expect(card).toContain(key.split(' ')[1]);
+});
+
+test('without customisation, cloud-init costs no time', async () => {
+  const state = await device().ssh(
+    'systemctl show -p ConditionResult --value cloud-init-main.service cloud-init-local.service',
+  );
+  expect(state.split('\n').filter(Boolean)).toEqual(['no', 'no']);
+});
+
+test('without any key the device stays closed and says so on the console', async () => {
+  const closed = await startVm({ image: inject('image'), diskSize: '4G' });
+  try {
+    await closed.waitForConsole('No SSH key of an admin was given', 420);
+  } finally {
+    await closed.stop();
+  }
+});
