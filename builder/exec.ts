@@ -1,4 +1,4 @@
-import { appendFile, open } from 'node:fs/promises';
+import { appendFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { BuildError, exitCode } from './errors.ts';
 
@@ -155,65 +155,36 @@ export async function runStream(
   use: (bytes: AsyncIterable<Uint8Array>) => Promise<void>,
   options: { stdin: string; signal?: AbortSignal | undefined; fix?: string },
 ): Promise<void> {
-  const stdin = await open(options.stdin, 'r');
-  try {
-    const child = execa(command, args, {
-      reject: false,
-      extendEnv: false,
-      env: { PATH: hostPath, LC_ALL: 'C.UTF-8' },
-      encoding: 'buffer',
-      stdin: [stdin.fd],
-      buffer: { stdout: false },
-      maxBuffer: 1024 * 1024,
-      ...(options.signal ? { cancelSignal: options.signal } : {}),
-    });
-    let failure: { error: unknown } | undefined;
-    try {
-      await use(child.stdout);
-    } catch (error) {
-      failure = { error };
-      child.kill();
-    }
-    const result = await child;
-    options.signal?.throwIfAborted();
-    if (failure) throw failure.error;
-    if (result.exitCode === 0) return;
-    const missing = result.code === 'ENOENT';
-    throw new BuildError({
-      what: missing
-        ? `The command '${command}' is not installed`
-        : `'${command}' failed with ${result.signal ?? `exit code ${result.exitCode ?? -1}`}`,
-      where: `${[command, ...args].join(' ')} < ${options.stdin}`,
-      detail: Buffer.from(result.stderr).toString().trim(),
-      fix: missing ? 'Run: npm run doctor' : options.fix,
-      code: missing ? exitCode.host : exitCode.failed,
-      cause: result,
-    });
-  } finally {
-    await stdin.close();
-  }
-}
-
-/**
- * Runs a command and hands its output on as bytes.
- * @param failure makes the error of what it printed to stderr.
- */
-export async function stream(
-  command: readonly string[],
-  take: (chunk: Buffer) => Promise<void>,
-  failure: (stderr: string) => BuildError,
-): Promise<void> {
-  const [program = '', ...args] = command;
-  const child = execa(program, args, {
+  const child = execa(command, args, {
     reject: false,
     extendEnv: false,
     env: { PATH: hostPath, LC_ALL: 'C.UTF-8' },
-    stdin: 'ignore',
     encoding: 'buffer',
+    inputFile: options.stdin,
     buffer: { stdout: false },
+    maxBuffer: 1024 * 1024,
+    ...(options.signal ? { cancelSignal: options.signal } : {}),
   });
-  for await (const chunk of child.stdout) await take(chunk as Buffer);
+  let failure: { error: unknown } | undefined;
+  try {
+    await use(child.stdout);
+  } catch (error) {
+    failure = { error };
+    child.kill();
+  }
   const result = await child;
-  if (result.exitCode !== 0)
-    throw failure(Buffer.from(result.stderr).toString().trim() || `exit code ${result.exitCode}`);
+  options.signal?.throwIfAborted();
+  if (failure) throw failure.error;
+  if (result.exitCode === 0) return;
+  const missing = result.code === 'ENOENT';
+  throw new BuildError({
+    what: missing
+      ? `The command '${command}' is not installed`
+      : `'${command}' failed with ${result.signal ?? `exit code ${result.exitCode ?? -1}`}`,
+    where: `${[command, ...args].join(' ')} < ${options.stdin}`,
+    detail: Buffer.from(result.stderr).toString().trim(),
+    fix: missing ? 'Run: npm run doctor' : options.fix,
+    code: missing ? exitCode.host : exitCode.failed,
+    cause: result,
+  });
 }

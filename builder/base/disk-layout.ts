@@ -13,10 +13,11 @@ export type Partition = {
   type: string;
   /** As in root=PARTUUID=…: lower case. */
   partUuid: string;
-  fsType: string;
-  /** FAT: `1234-ABCD`; ext4: a UUID. Empty if it has none. */
-  fsUuid: string;
-  fsLabel: string;
+  /** As blkid calls it: `vfat`, `ext4`. Empty if it is none that it knows. */
+  fileSystem: string;
+  label: string;
+  /** The file system's. FAT: `1234-ABCD`; ext4: a UUID. */
+  uuid: string;
 };
 
 export type DiskLayout = {
@@ -98,10 +99,10 @@ async function readTable(image: string): Promise<Table> {
   const table = code === 0 ? tableSchema.parse(JSON.parse(stdout)).partitiontable : undefined;
   // A file system alone may look like an MBR: both end their first sector with 55 aa.
   if (!table || table.partitions.length === 0) {
-    const { fsType } = await probe(image, 0, (await stat(image)).size);
+    const { fileSystem } = await probe(image, 0, (await stat(image)).size);
     throw unusable(
       image,
-      `The image has no partition table${fsType ? `: it is a bare ${fsType} file system` : ''}`,
+      `The image has no partition table${fileSystem ? `: it is a bare ${fileSystem} file system` : ''}`,
       'Give the image of a whole SD card: MBR or GPT, with a FAT boot and an ext4 root partition',
     );
   }
@@ -132,7 +133,7 @@ async function probe(
   image: string,
   offset: number,
   size: number,
-): Promise<Pick<Partition, 'fsType' | 'fsUuid' | 'fsLabel'>> {
+): Promise<Pick<Partition, 'fileSystem' | 'label' | 'uuid'>> {
   const { stdout } = await run(
     'blkid',
     ['-p', '-o', 'export', '--offset', String(offset), '--size', String(size), image],
@@ -146,9 +147,9 @@ async function probe(
     }),
   );
   return {
-    fsType: values.get('TYPE') ?? '',
-    fsUuid: values.get('UUID') ?? '',
-    fsLabel: values.get('LABEL') ?? '',
+    fileSystem: values.get('TYPE') ?? '',
+    label: values.get('LABEL') ?? '',
+    uuid: values.get('UUID') ?? '',
   };
 }
 
@@ -160,16 +161,16 @@ const roles = {
 function pick(
   image: string,
   partitions: readonly Partition[],
-  fsType: keyof typeof roles,
+  fileSystem: keyof typeof roles,
   notes: string[],
 ): Partition {
-  const { name, role } = roles[fsType];
-  const [first, ...others] = partitions.filter((partition) => partition.fsType === fsType);
+  const { name, role } = roles[fileSystem];
+  const [first, ...others] = partitions.filter((partition) => partition.fileSystem === fileSystem);
   if (!first)
     throw unusable(
       image,
       `The image has no ${name} partition to be its ${role} partition. It has: ${partitions
-        .map((partition) => `${partition.number} ${partition.fsType || 'unknown'}`)
+        .map((partition) => `${partition.number} ${partition.fileSystem || 'unknown'}`)
         .join(', ')}`,
       'Give the image of a system for Raspberry Pi: a FAT boot and an ext4 root partition',
     );
@@ -183,7 +184,7 @@ function pick(
 }
 
 function describe(partition: Partition): string {
-  return partition.fsLabel ? `${partition.number} '${partition.fsLabel}'` : `${partition.number}`;
+  return partition.label ? `${partition.number} '${partition.label}'` : `${partition.number}`;
 }
 
 function unusable(where: string, what: string, fix: string): BuildError {

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import { editDistance } from '../config/nearest.ts';
 import type { Config } from '../config/schema.ts';
 import { BuildError, exitCode, messageOf } from '../errors.ts';
-import { type DownloadOptions, download } from './download.ts';
+import { download } from './download.ts';
 
 /** An image to download: from an os_list, or by its URL alone. */
-export type ImageSource = {
+export type RemoteImage = {
   url: string;
   name: string;
   downloadSize?: number | undefined;
@@ -44,18 +44,20 @@ type Entry = {
   [key: string]: unknown;
 };
 
-type Deps = Pick<DownloadOptions, 'directory' | 'retries' | 'backoff' | 'signal'>;
-
 /** Lists that one lookup fetches at most. */
 const maxLists = 40;
 
 /**
  * Finds the image that the configuration asks for: `url`, or `image` in `os_list`. Lists that the
  * list points to (`subitems_url`) are only fetched if the name is not found before.
- * @param deps the download cache, and how to download.
+ * @param directory the download cache, as for {@link download}.
  * @throws BuildError that lists the names nearest to the one asked for.
  */
-export async function resolveRaspios(options: Config['raspios'], deps: Deps): Promise<ImageSource> {
+export async function resolveRaspios(
+  options: Config['raspios'],
+  directory: string,
+  signal?: AbortSignal,
+): Promise<RemoteImage> {
   if (options.url) return direct(options.url, options);
   const more: string[] = [];
   const skipped: string[] = [];
@@ -64,7 +66,7 @@ export async function resolveRaspios(options: Config['raspios'], deps: Deps): Pr
   for (let n = 0; n < queue.length && n < maxLists; n++) {
     const list = queue[n] ?? '';
     try {
-      const entries = flatten(await readList(list, deps));
+      const entries = flatten(await readList(list, directory, signal));
       const found = entries.find((entry) => entry.name === options.image && !isFolder(entry));
       if (found) return pinned(source(found, list), options);
       const folder = entries.find((entry) => entry.name === options.image);
@@ -89,7 +91,7 @@ export async function resolveRaspios(options: Config['raspios'], deps: Deps): Pr
   });
 }
 
-function direct(url: string, options: Config['raspios']): ImageSource {
+function direct(url: string, options: Config['raspios']): RemoteImage {
   const checked = options.sha256 ?? options.extract_sha256 ?? options.signature;
   if (new URL(url).protocol === 'http:' && !checked)
     throw new BuildError({
@@ -106,8 +108,8 @@ function direct(url: string, options: Config['raspios']): ImageSource {
   };
 }
 
-async function readList(url: string, deps: Deps): Promise<Entry[]> {
-  const { path } = await download({ ...deps, url });
+async function readList(url: string, directory: string, signal?: AbortSignal): Promise<Entry[]> {
+  const { path } = await download({ url, directory, retries: 2, signal });
   let list: unknown;
   try {
     list = JSON.parse(await readFile(path, 'utf8'));
@@ -161,7 +163,7 @@ function notAnImage(folder: Entry, list: string): BuildError {
   });
 }
 
-function source(entry: Entry, list: string): ImageSource {
+function source(entry: Entry, list: string): RemoteImage {
   const parsed = imageEntry.safeParse(entry);
   if (!parsed.success)
     throw new BuildError({
@@ -187,7 +189,7 @@ function source(entry: Entry, list: string): ImageSource {
 }
 
 /** The checksums of the configuration are stronger than the list's, which may move on. */
-function pinned(image: ImageSource, options: Config['raspios']): ImageSource {
+function pinned(image: RemoteImage, options: Config['raspios']): RemoteImage {
   const pins = [
     ['sha256', options.sha256, image.downloadSha256],
     ['extract_sha256', options.extract_sha256, image.extractSha256],
