@@ -148,7 +148,7 @@ async function emptyFile(path: string, size: number): Promise<void> {
 }
 
 async function writeFat(image: string, start: number, size: number, tree: string): Promise<void> {
-  const type = size >= 34 * mebibyte ? ['-F', '32', '-s', '1'] : ['-F', '16'];
+  const type = size >= 34 * mebibyte ? ['-F', '32', '-s', '1'] : ['-F', '16', '-s', '2'];
   const kilobytes = String(size / 1024);
   await run('mkfs.vfat', [
     ...type,
