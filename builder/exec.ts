@@ -167,7 +167,7 @@ export async function runStream(
   });
   let failure: { error: unknown } | undefined;
   try {
-    await use(child.stdout as AsyncIterable<Buffer>);
+    await use(child.stdout);
   } catch (error) {
     failure = { error };
     child.kill();

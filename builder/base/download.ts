@@ -481,7 +481,12 @@ async function follow(
 ): Promise<Response> {
   let here = new URL(url);
   for (let hops = 0; hops <= maxRedirects; hops++) {
-    const response = await fetch(here, { headers, signal, redirect: 'manual', compress: false });
+    const response = await fetch(withoutUser(here), {
+      headers: { ...headers, ...authorization(here) },
+      signal,
+      redirect: 'manual',
+      compress: false,
+    });
     const location = response.headers.get('location');
     if (![301, 302, 303, 307, 308].includes(response.status) || !location) return response;
     const next = new URL(location, here);
@@ -500,6 +505,20 @@ async function follow(
     fix: 'Check the URL in a browser',
     code: exitCode.source,
   });
+}
+
+/** The URL's own user and password (RFC 7617); they go to no other host. */
+function authorization({ username, password }: URL): Record<string, string> {
+  if (!username) return {};
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { Authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+}
+
+function withoutUser(url: URL): URL {
+  const copy = new URL(url);
+  copy.username = '';
+  copy.password = '';
+  return copy;
 }
 
 function originOf(response: Response, url: string): Origin {
@@ -562,8 +581,5 @@ function megabytes(bytes: number): string {
 
 /** A URL as it may be printed: without user and password. */
 function shown(url: string): string {
-  const copy = new URL(url);
-  copy.username = '';
-  copy.password = '';
-  return copy.href;
+  return withoutUser(new URL(url)).href;
 }

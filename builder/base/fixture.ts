@@ -148,7 +148,7 @@ async function emptyFile(path: string, size: number): Promise<void> {
 }
 
 async function writeFat(image: string, start: number, size: number, tree: string): Promise<void> {
-  const type = size >= 34 * mebibyte ? ['-F', '32', '-s', '1'] : ['-F', '16'];
+  const type = size >= 34 * mebibyte ? ['-F', '32', '-s', '1'] : ['-F', '16', '-s', '2'];
   const kilobytes = String(size / 1024);
   await run('mkfs.vfat', [
     ...type,
@@ -347,9 +347,9 @@ function answer(
   });
   const stop = b.cutAfter ?? b.stallAfter;
   if (stop === undefined || stop >= body.length) return void response.end(body);
-  response.write(body.subarray(0, stop), () => {
-    if (b.cutAfter !== undefined) response.socket?.end();
-  });
+  response.write(body.subarray(0, stop));
+  // Not at once: a client throws away what it has not read when the connection breaks.
+  if (b.cutAfter !== undefined) setTimeout(() => response.socket?.end(), 30);
 }
 
 /** Where the asked range begins, if it is to be honoured (RFC 9110 §13.1.5 and §14.2). */

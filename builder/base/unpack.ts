@@ -133,7 +133,8 @@ async function readRecord(
   }
 }
 
-async function formatOf(path: string): Promise<Format> {
+/** How a file is compressed, by its first bytes. */
+export async function formatOf(path: string): Promise<Format> {
   const file = await open(path, 'r');
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(6), 0, 6, 0);

@@ -1,162 +1,183 @@
-import { lstat, mkdir, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { megabytes } from '../ui/present.ts';
-import {
-  type CatalogEntry,
-  catalog,
-  extract,
-  type OpenImage,
-  packagesOf,
-  readRootFile,
-  withImage,
-} from './image.ts';
+import { megabytes, table } from '../ui/present.ts';
+import { byName, type FileEntry, type FileSystem } from './file-system.ts';
+import { installedPackages, type PartitionFacts, partitionFacts } from './inspect.ts';
+import { type OpenImage, withImage } from './open.ts';
 
-export type FileChange = { path: string; change: string; before: number; after: number };
+/** What may differ in a file that both images have. */
+export type Difference = 'kind' | 'content' | 'mode' | 'owner' | 'target';
 
-export type ImageDiff = {
-  packages: {
-    added: Record<string, string>;
-    removed: Record<string, string>;
-    changed: Record<string, [string, string]>;
-  };
-  files: FileChange[];
-  /** Bytes of partitions that changed, by name. */
-  sizes: Record<string, [number, number]>;
+export type FileChange = {
+  path: string;
+  what: Difference[];
+  /** Bytes in the first and the second image. */
+  before: number;
+  after: number;
 };
 
-/** Compares two images by packages, by every file of both partitions, and by size. */
+export type ImageDiff = {
+  a: string;
+  b: string;
+  packages: {
+    added: { name: string; version: string }[];
+    removed: { name: string; version: string }[];
+    changed: { name: string; before: string; after: string }[];
+  };
+  /** Of the root file system by path; of the boot partition as `boot:/path`. Dates don't count. */
+  files: {
+    added: { path: string; size: number }[];
+    removed: { path: string; size: number }[];
+    changed: FileChange[];
+  };
+  /** Partitions whose place, size or file system differ. */
+  partitions: { role: 'boot' | 'root'; before: PartitionFacts; after: PartitionFacts }[];
+  /** Bytes of the raw images. */
+  size: { before: number; after: number };
+};
+
+/** Compares two disk images: packages, files with what differs in them, partitions. */
 export async function diffImages(a: string, b: string): Promise<ImageDiff> {
-  return await withImage(a, (first) =>
-    withImage(b, async (second) => {
-      const [left, right] = [join(first.scratch, 'a'), join(second.scratch, 'b')];
-      for (const [image, folder] of [
-        [first, left],
-        [second, right],
-      ] as const) {
-        await mkdir(folder);
-        await extract(image, folder);
-      }
-      const root = await compareFiles(
-        '',
-        [await catalog(first), join(left, 'rootfs')],
-        [await catalog(second), join(right, 'rootfs')],
-      );
-      const boot = await compareFiles(
-        'bootfs:',
-        [await bootCatalog(join(left, 'bootfs')), join(left, 'bootfs')],
-        [await bootCatalog(join(right, 'bootfs')), join(right, 'bootfs')],
-      );
-      return {
-        packages: await comparePackages(first, second),
-        files: [...root, ...boot],
-        sizes: compareSizes(first, second),
-      };
-    }),
+  return await withImage(a, (before) => withImage(b, (after) => compare(before, after)));
+}
+
+function compare(before: OpenImage, after: OpenImage): ImageDiff {
+  const files: ImageDiff['files'] = { added: [], removed: [], changed: [] };
+  compareFiles(before.root, after.root, '', files);
+  compareFiles(before.boot, after.boot, 'boot:', files);
+  return {
+    a: before.path,
+    b: after.path,
+    packages: comparePackages(installedPackages(before.root), installedPackages(after.root)),
+    files,
+    partitions: comparePartitions(before, after),
+    size: { before: before.size, after: after.size },
+  };
+}
+
+function comparePackages(
+  before: Record<string, string>,
+  after: Record<string, string>,
+): ImageDiff['packages'] {
+  const result: ImageDiff['packages'] = { added: [], removed: [], changed: [] };
+  for (const name of [...new Set([...Object.keys(before), ...Object.keys(after)])].sort(byName)) {
+    const [old, version] = [before[name], after[name]];
+    if (old === undefined && version !== undefined) result.added.push({ name, version });
+    else if (old !== undefined && version === undefined)
+      result.removed.push({ name, version: old });
+    else if (old !== undefined && version !== undefined && old !== version)
+      result.changed.push({ name, before: old, after: version });
+  }
+  return result;
+}
+
+function compareFiles(
+  before: FileSystem,
+  after: FileSystem,
+  prefix: string,
+  into: ImageDiff['files'],
+): void {
+  for (const [path, old] of before.files) {
+    const entry = after.files.get(path);
+    if (!entry) {
+      into.removed.push({ path: prefix + path, size: old.size });
+      continue;
+    }
+    const what = differences(old, entry, () => sameContent(before, after, path));
+    if (what.length > 0)
+      into.changed.push({ path: prefix + path, what, before: old.size, after: entry.size });
+  }
+  for (const [path, { size }] of after.files)
+    if (!before.files.has(path)) into.added.push({ path: prefix + path, size });
+}
+
+function differences(a: FileEntry, b: FileEntry, sameContent: () => boolean): Difference[] {
+  if (a.kind !== b.kind) return ['kind'];
+  const what: Difference[] = [];
+  if (a.kind === 'file' && (a.size !== b.size || !sameContent())) what.push('content');
+  if (a.target !== b.target) what.push('target');
+  if (a.mode !== b.mode) what.push('mode');
+  if (a.uid !== b.uid || a.gid !== b.gid) what.push('owner');
+  return what;
+}
+
+/** Compares two files of the same size without having either in memory as a whole. */
+function sameContent(a: FileSystem, b: FileSystem, path: string): boolean {
+  const others = b.content(path)[Symbol.iterator]();
+  let rest = Buffer.alloc(0);
+  for (let piece of a.content(path))
+    while (piece.length > 0) {
+      // Pieces end where extents do, which need not be at the same place in both.
+      if (rest.length === 0) rest = Buffer.from(others.next().value ?? []);
+      const length = Math.min(piece.length, rest.length);
+      if (length === 0 || !piece.subarray(0, length).equals(rest.subarray(0, length))) return false;
+      piece = piece.subarray(length);
+      rest = rest.subarray(length);
+    }
+  return true;
+}
+
+function comparePartitions(before: OpenImage, after: OpenImage): ImageDiff['partitions'] {
+  const result: ImageDiff['partitions'] = [];
+  for (const role of ['boot', 'root'] as const) {
+    const old = partitionFacts(role, before.layout[role], before[role]);
+    const now = partitionFacts(role, after.layout[role], after[role]);
+    if (JSON.stringify(old) !== JSON.stringify(now)) result.push({ role, before: old, after: now });
+  }
+  return result;
+}
+
+/** The differences for people. */
+export function diffText(diff: ImageDiff): string {
+  const { packages, files } = diff;
+  const rows: string[][] = [
+    ...packages.added.map(({ name, version }) => ['+', name, version]),
+    ...packages.removed.map(({ name, version }) => ['-', name, version]),
+    ...packages.changed.map(({ name, before, after }) => ['~', name, `${before} → ${after}`]),
+  ];
+  const changes: string[][] = [
+    ...files.added.map(({ path, size }) => ['+', path, `${size} bytes`]),
+    ...files.removed.map(({ path, size }) => ['-', path, `${size} bytes`]),
+    ...files.changed.map(({ path, what, before, after }) => [
+      '~',
+      path,
+      before === after ? what.join(', ') : `${what.join(', ')}: ${before} → ${after} bytes`,
+    ]),
+  ];
+  const partitions = diff.partitions.map(({ role, before, after }) => [
+    '~',
+    role,
+    partitionChange(before, after),
+  ]);
+  if (diff.size.before !== diff.size.after)
+    partitions.push([
+      '~',
+      'image',
+      `${megabytes(diff.size.before)} → ${megabytes(diff.size.after)}`,
+    ]);
+  const section = (title: string, lines: string[][]) =>
+    lines.length > 0 ? [`${title} (${lines.length})\n${table(lines)}`] : [];
+  return (
+    [
+      ...section('Partitions', partitions),
+      ...section('Packages', rows),
+      ...section('Files', changes),
+    ].join('\n\n') || 'The images hold the same.'
   );
 }
 
-async function comparePackages(a: OpenImage, b: OpenImage): Promise<ImageDiff['packages']> {
-  const read = async (image: OpenImage) =>
-    packagesOf((await readRootFile(image, '/var/lib/dpkg/status')) ?? '');
-  const [before, after] = [await read(a), await read(b)];
-  const only = (from: Record<string, string>, other: Record<string, string>) =>
-    Object.fromEntries(
-      Object.entries(from)
-        .filter(([name]) => !(name in other))
-        .toSorted(),
-    );
-  return {
-    added: only(after, before),
-    removed: only(before, after),
-    changed: Object.fromEntries(
-      Object.entries(before)
-        .filter(([name, version]) => name in after && after[name] !== version)
-        .toSorted()
-        .map(([name, version]) => [name, [version, after[name] ?? '']]),
-    ),
-  };
-}
-
-type Side = readonly [ReadonlyMap<string, CatalogEntry>, string];
-
-async function compareFiles(prefix: string, a: Side, b: Side): Promise<FileChange[]> {
-  const changes: FileChange[] = [];
-  for (const path of [...new Set([...a[0].keys(), ...b[0].keys()])].toSorted()) {
-    const [before, after] = [a[0].get(path), b[0].get(path)];
-    let change: string | undefined;
-    if (!before) change = 'added';
-    else if (!after) change = 'removed';
-    else change = await howChanged(before, after, join(a[1], path), join(b[1], path));
-    if (change)
-      changes.push({
-        path: prefix + path,
-        change,
-        before: before?.size ?? 0,
-        after: after?.size ?? 0,
-      });
-  }
-  return changes;
-}
-
-/** In words what differs: type, mode, owner, content. Undefined if nothing does. */
-async function howChanged(
-  before: CatalogEntry,
-  after: CatalogEntry,
-  left: string,
-  right: string,
-): Promise<string | undefined> {
-  const kind = before.mode & 0o170000;
-  if (kind !== (after.mode & 0o170000)) return 'type';
-  const changed: string[] = [];
-  if (before.mode !== after.mode) changed.push('mode');
-  if (before.uid !== after.uid || before.gid !== after.gid) changed.push('owner');
-  const same = async () => (await readFile(left)).equals(await readFile(right));
-  if (kind === 0o100000 && (before.size !== after.size || !(await same()))) changed.push('content');
-  if (kind === 0o120000 && before.size !== after.size) changed.push('target');
-  return changed.length > 0 ? changed.join(', ') : undefined;
-}
-
-async function bootCatalog(folder: string): Promise<Map<string, CatalogEntry>> {
-  const found = new Map<string, CatalogEntry>();
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    const directory = entry.isDirectory();
-    const size = directory ? 0 : (await lstat(path)).size;
-    found.set(path.slice(folder.length), {
-      mode: directory ? 0o040755 : 0o100644,
-      uid: 0,
-      gid: 0,
-      size,
-    });
-  }
-  return found;
-}
-
-function compareSizes(a: OpenImage, b: OpenImage): Record<string, [number, number]> {
-  const parts = (['boot', 'root'] as const).map((name): [string, [number, number]] => [
-    name,
-    [a.layout[name].sizeBytes, b.layout[name].sizeBytes],
-  ]);
-  return Object.fromEntries(parts.filter(([, [before, after]]) => before !== after));
-}
-
-export function diffText(diff: ImageDiff): string {
-  const { added, removed, changed } = diff.packages;
-  const lines = [
-    ...Object.entries(added).map(([name, version]) => `package + ${name} ${version}`),
-    ...Object.entries(removed).map(([name, version]) => `package - ${name} ${version}`),
-    ...Object.entries(changed).map(([name, [from, to]]) => `package ~ ${name} ${from} → ${to}`),
-    ...diff.files.map(fileLine),
-    ...Object.entries(diff.sizes).map(
-      ([name, [before, after]]) => `${name}: ${megabytes(before)} → ${megabytes(after)}`,
-    ),
-  ];
-  return lines.length > 0 ? lines.join('\n') : 'No difference';
-}
-
-function fileLine({ path, change, before, after }: FileChange): string {
-  const sign = change === 'added' ? '+' : change === 'removed' ? '-' : '~';
-  const growth = after - before;
-  const bytes = growth === 0 ? '' : ` ${growth > 0 ? '+' : ''}${growth} bytes`;
-  return `file ${sign} ${path}${sign === '~' ? ` (${change})` : ''}${bytes}`;
+function partitionChange(a: PartitionFacts, b: PartitionFacts): string {
+  const facts = (one: PartitionFacts): Record<string, string> => ({
+    start: megabytes(one.start),
+    size: megabytes(one.size),
+    used: megabytes(one.fileSystem.used),
+    entries: String(one.entries),
+    number: String(one.number),
+    type: one.type,
+    label: one.fileSystem.label,
+    UUID: one.fileSystem.uuid,
+    PARTUUID: one.partUuid,
+  });
+  const [old, now] = [facts(a), facts(b)];
+  const changed = Object.keys(old).filter((key) => old[key] !== now[key]);
+  if (changed.length === 0) return 'less than 0.1 MB';
+  return changed.map((key) => `${key} ${old[key]} → ${now[key]}`).join(', ');
 }

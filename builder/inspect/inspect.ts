@@ -1,118 +1,168 @@
-import { stat } from 'node:fs/promises';
-import { output } from '../exec.ts';
+import { z } from 'zod';
+import type { Partition } from '../base/disk-layout.ts';
 import { megabytes, table } from '../ui/present.ts';
-import { catalog, packagesOf, readRootFile, rootDevice, withImage } from './image.ts';
+import { packagesOf } from './dpkg.ts';
+import { byName, type FileSystem, readText } from './file-system.ts';
+import { type OpenImage, withImage } from './open.ts';
 
 export type PartitionFacts = {
-  name: 'boot' | 'root';
-  type: string;
-  label: string;
-  uuid: string;
+  number: number;
+  role: 'boot' | 'root';
+  /** Bytes. */
   start: number;
   size: number;
-  used: number;
+  type: string;
+  partUuid: string;
+  fileSystem: { type: string; label: string; uuid: string; size: number; used: number };
+  /** Files, links and directories. */
+  entries: number;
 };
 
 export type ImageFacts = {
   image: string;
-  /** Bytes of the file. */
+  /** Bytes of the raw image. */
   size: number;
-  table: 'dos' | 'gpt';
-  disk_id: string;
+  table: string;
+  diskId: string;
+  /** As /usr/lib/os-release says it; null if it does not. */
+  os: string | null;
+  /** What the builder wrote into the image; null for images of others. */
+  build: { name: string; base: string; stages: string[] } | null;
   partitions: PartitionFacts[];
-  os: string;
-  /** What pi-gateway-image wrote into it, if it made it. */
-  gateway: { stages?: string[] } | null;
+  /** Installed Debian packages: version by name. */
   packages: Record<string, string>;
-  /** Bytes of the largest directories. */
-  directories: Record<string, number>;
+  /** Directories of the root file system that hold the most, with all below them. */
+  largest: { path: string; bytes: number }[];
 };
 
-/** Reads what an image holds. Works on any Raspberry Pi-like image; needs no root. */
+/**
+ * Tells what is in a disk image: .img, or compressed by xz, zstd, gzip or zip.
+ * @throws BuildError with code `source` if it is no image of a Raspberry Pi-like system.
+ */
 export async function inspectImage(path: string): Promise<ImageFacts> {
-  return await withImage(path, async (image) => {
-    const { layout } = image;
-    const status = (await readRootFile(image, '/var/lib/dpkg/status')) ?? '';
-    const release = (await readRootFile(image, '/usr/lib/os-release')) ?? '';
-    const made = await readRootFile(image, '/usr/share/pi-gateway/image.json');
-    const partition = (name: 'boot' | 'root', used: number): PartitionFacts => ({
-      name,
-      type: name === 'boot' ? 'vfat' : 'ext4',
-      label: layout[name].label,
-      uuid: layout[name].uuid,
-      start: layout[name].startBytes,
-      size: layout[name].sizeBytes,
-      used,
-    });
-    return {
-      image: path,
-      size: (await stat(path)).size,
-      table: layout.table,
-      disk_id: layout.diskId,
-      partitions: [
-        partition('boot', await bootUsage(`${image.raw}@@${layout.boot.startBytes}`)),
-        partition('root', await rootUsage(rootDevice(image))),
-      ],
-      os: /^PRETTY_NAME="(.*)"$/m.exec(release)?.[1] ?? 'unknown',
-      gateway: made === undefined ? null : (JSON.parse(made) as { stages?: string[] }),
-      packages: packagesOf(status),
-      directories: largest(await catalog(image)),
-    };
-  });
+  return await withImage(path, describeImage);
 }
 
-async function rootUsage(device: string): Promise<number> {
-  const facts = await output('debugfs', ['-R', 'stats -h', device]);
-  const number = (name: string) =>
-    Number(new RegExp(`^${name}:\\s+(\\d+)$`, 'm').exec(facts)?.[1] ?? 0);
-  return (number('Block count') - number('Free blocks')) * number('Block size');
+function describeImage(image: OpenImage): ImageFacts {
+  const { layout, root, boot } = image;
+  return {
+    image: image.path,
+    size: image.size,
+    table: layout.table,
+    diskId: layout.diskId,
+    os: osName(root),
+    build: buildFacts(root),
+    partitions: [
+      partitionFacts('boot', layout.boot, boot),
+      partitionFacts('root', layout.root, root),
+    ].sort((a, b) => a.start - b.start),
+    packages: installedPackages(root),
+    largest: largestDirectories(root),
+  };
 }
 
-/** mdir's last line tells the bytes that are free; minfo the sectors in all. */
-async function bootUsage(partition: string): Promise<number> {
-  const listing = await output('mdir', ['-i', partition, '::/']);
-  const free = Number(/([\d ]+) bytes free/.exec(listing)?.[1]?.replaceAll(' ', '') ?? 0);
-  const info = await output('minfo', ['-i', partition]);
-  const sectors = Number(
-    /^big size: (\d+) sectors/m.exec(info)?.[1] ?? /^small size: (\d+)/m.exec(info)?.[1] ?? 0,
-  );
-  return Math.max(0, sectors * 512 - free);
+export function partitionFacts(
+  role: 'boot' | 'root',
+  partition: Partition,
+  system: FileSystem,
+): PartitionFacts {
+  return {
+    number: partition.number,
+    role,
+    start: partition.startBytes,
+    size: partition.sizeBytes,
+    type: partition.type,
+    partUuid: partition.partUuid,
+    fileSystem: {
+      type: system.type,
+      label: partition.label,
+      uuid: partition.uuid,
+      size: system.size,
+      used: system.used,
+    },
+    entries: system.files.size,
+  };
 }
 
-/** The ten largest directories of depth two: /usr/lib, /var/lib. */
-function largest(
-  files: ReadonlyMap<string, { size: number; mode: number }>,
-): Record<string, number> {
-  const sums = new Map<string, number>();
-  for (const [path, { size, mode }] of files) {
-    if ((mode & 0o170000) !== 0o100000) continue;
-    const [, first = '', second = '', ...deeper] = path.split('/');
-    const directory = deeper.length > 0 ? `/${first}/${second}` : `/${first}`;
-    sums.set(directory, (sums.get(directory) ?? 0) + size);
+/** os-release(5). */
+function osName(root: FileSystem): string | null {
+  const text = readText(root, '/usr/lib/os-release') ?? readText(root, '/etc/os-release') ?? '';
+  return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1] ?? null;
+}
+
+/** What the builder leaves in /usr/share/pi-gateway/image.json. */
+const imageJson = z.object({
+  name: z.string(),
+  base: z.object({ description: z.string() }),
+  stages: z.array(z.string()),
+});
+
+function buildFacts(root: FileSystem): ImageFacts['build'] {
+  const text = readText(root, '/usr/share/pi-gateway/image.json');
+  if (text === undefined) return null;
+  const { name, base, stages } = imageJson.parse(JSON.parse(text));
+  return { name, base: base.description, stages };
+}
+
+export function installedPackages(root: FileSystem): Record<string, string> {
+  return packagesOf(readText(root, '/var/lib/dpkg/status') ?? '');
+}
+
+/** A directory that holds little but one inner directory is not worth a line of its own. */
+const dominated = 0.9;
+
+function largestDirectories(root: FileSystem): ImageFacts['largest'] {
+  const totals = new Map<string, number>();
+  const parent = (path: string) => path.slice(0, path.lastIndexOf('/'));
+  for (const [path, { kind, size }] of root.files) {
+    if (kind !== 'file') continue;
+    for (let up = parent(path); up; up = parent(up)) totals.set(up, (totals.get(up) ?? 0) + size);
   }
-  const ranked = [...sums].toSorted((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  return Object.fromEntries(ranked.slice(0, 10));
+  const hollow = new Set<string>();
+  for (const [path, bytes] of totals)
+    if (bytes >= dominated * (totals.get(parent(path)) ?? Number.POSITIVE_INFINITY))
+      hollow.add(parent(path));
+  return [...totals]
+    .filter(([path]) => !hollow.has(path))
+    .map(([path, bytes]) => ({ path, bytes }))
+    .sort((a, b) => b.bytes - a.bytes || byName(a.path, b.path))
+    .slice(0, 10);
 }
 
+/** The facts for people. */
 export function inspectText(facts: ImageFacts): string {
+  const { build } = facts;
+  const packages = Object.entries(facts.packages);
   return [
-    `${facts.image}: ${megabytes(facts.size)}`,
-    `System: ${facts.os}, ${Object.keys(facts.packages).length} packages`,
-    `Stages: ${facts.gateway?.stages?.join(', ') ?? 'none (not made by pi-gateway-image)'}`,
+    `${facts.image}  ${megabytes(facts.size)}`,
+    `System: ${facts.os ?? 'unknown'}`,
+    ...(build
+      ? [
+          `Built as: ${build.name}, on ${build.base}`,
+          `Stages: ${build.stages.join(', ') || 'none'}`,
+        ]
+      : []),
     '',
+    `Partitions (${facts.table === 'gpt' ? 'GPT' : 'MBR'}, disk id ${facts.diskId})`,
     table([
-      [`${facts.table} ${facts.disk_id}`, 'TYPE', 'LABEL', 'START', 'SIZE', 'USED', 'UUID'],
-      ...facts.partitions.map((p) => [
-        p.name,
-        p.type,
-        p.label,
-        megabytes(p.start),
-        megabytes(p.size),
-        megabytes(p.used),
-        p.uuid,
+      ['#', 'ROLE', 'START', 'SIZE', 'USED', 'FILE SYSTEM', 'LABEL', 'UUID', 'ENTRIES'],
+      ...facts.partitions.map((partition) => [
+        String(partition.number),
+        partition.role,
+        megabytes(partition.start),
+        megabytes(partition.size),
+        megabytes(partition.fileSystem.used),
+        partition.fileSystem.type,
+        partition.fileSystem.label,
+        partition.fileSystem.uuid,
+        String(partition.entries),
       ]),
     ]),
     '',
-    table(Object.entries(facts.directories).map(([path, bytes]) => [path, megabytes(bytes)])),
+    'Largest directories of the root file system',
+    table(facts.largest.map(({ path, bytes }) => [path, megabytes(bytes)])),
+    '',
+    `Packages (${packages.length})`,
+    table(packages),
   ].join('\n');
 }

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import type { GatewayConfig } from '../../stages/define.ts';
 import type { Session } from '../chroot/session.ts';
 import { BuildError, exitCode } from '../errors.ts';
-import { packagesOf } from '../inspect/image.ts';
+import { packagesOf } from '../inspect/dpkg.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
 import type { OverlayEntry } from '../overlay/render.ts';
 
