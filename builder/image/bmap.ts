@@ -16,7 +16,11 @@ export type Range = { first: number; last: number };
  * the others as they are, so a block that must be zero has to be written over what an old card holds.
  * Holes in the image file would not tell this.
  */
-export async function writeBmap(image: string, path: string, tools: Tools): Promise<void> {
+export async function writeBmap(
+  image: string,
+  path: string,
+  tools: Pick<Tools, 'run'>,
+): Promise<void> {
   const layout = await readDiskLayout(image);
   const { size } = await stat(image);
   const blocks = Math.ceil(size / block);
@@ -24,6 +28,7 @@ export async function writeBmap(image: string, path: string, tools: Tools): Prom
   try {
     const used = new Uint8Array(blocks);
     await markOutside(file, used, layout.boot, layout.root, size);
+    if (layout.table === 'gpt') markGpt(used, size, layout.sectorSize);
     await markFat(file, used, layout.boot.startBytes);
     await markExt4(image, used, layout.root, tools);
     const ranges = toRanges(used);
@@ -49,11 +54,22 @@ async function markOutside(
     [root.startBytes + root.sizeBytes, size],
   ];
   for (const [from, to] of gaps)
-    for (let at = from; at < to; at += block) {
-      const data = await read(file, at, Math.min(block, to - at));
-      if (data.some((byte) => byte !== 0)) used[Math.floor(at / block)] = 1;
+    for (let index = Math.floor(from / block); index * block < to; index++) {
+      const begin = Math.max(from, index * block);
+      const data = await read(file, begin, Math.min((index + 1) * block, to) - begin);
+      if (data.some((byte) => byte !== 0)) used[index] = 1;
     }
   used[0] = 1;
+}
+
+/**
+ * Both copies of a GPT as a whole: its checksum is also of the entries that are empty.
+ * Protective MBR, header and at least 16 KiB of entries; the second copy without MBR (UEFI 2.10 §5.3).
+ */
+function markGpt(used: Uint8Array, size: number, sector: number): void {
+  const entries = 16384;
+  mark(used, 0, 2 * sector + entries);
+  mark(used, size - sector - entries, sector + entries);
 }
 
 /**
@@ -72,7 +88,8 @@ async function markFat(file: FileHandle, used: Uint8Array, start: number): Promi
   const rootSectors = Math.ceil((rootEntries * 32) / sector);
   const data = (reserved + tables * tableSectors + rootSectors) * sector;
   const clusters = Math.floor((sectors * sector - data) / cluster);
-  // The number of clusters alone decides which FAT it is (fatgen103).
+  // The number of clusters alone decides which FAT it is (fatgen103); one of FAT12 is tiny.
+  if (clusters < 4085) return mark(used, start, sectors * sector);
   const width = clusters < 65525 ? 2 : 4;
   mark(used, start, data);
   const table = await read(file, start + reserved * sector, tableSectors * sector);
@@ -88,7 +105,7 @@ async function markExt4(
   image: string,
   used: Uint8Array,
   root: Extent,
-  tools: Tools,
+  tools: Pick<Tools, 'run'>,
 ): Promise<void> {
   const { stdout } = await tools.run('usr/sbin/dumpe2fs', [`${image}?offset=${root.startBytes}`]);
   mark(used, root.startBytes, root.sizeBytes);
