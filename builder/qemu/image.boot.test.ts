@@ -1,0 +1,63 @@
+import { describe, expect, inject, test } from 'vitest';
+import { fileDigest } from '../artifact/compress.ts';
+import { bootDevice, device } from './harness.ts';
+import { adminUser } from './harness-facts.ts';
+import { startVm } from './vm.ts';
+
+const flashed = device();
+
+describe('a card that was flashed with the image and put into a Pi', () => {
+  test('starts up to multi-user.target with no failed unit', async () => {
+    await flashed.sshResult('systemctl is-system-running --wait');
+    expect(await flashed.ssh('systemctl --failed --no-legend --plain')).toBe('');
+    expect((await flashed.ssh('systemctl is-active multi-user.target')).trim()).toBe('active');
+  });
+
+  test('lets the admin in by the key that was put on its boot partition', async () => {
+    expect((await flashed.ssh('whoami')).trim()).toBe(adminUser);
+    expect((await flashed.ssh('sudo -n whoami')).trim()).toBe('root');
+  });
+
+  test('uses the whole card', async () => {
+    const number = async (command: string) => Number((await flashed.ssh(command)).trim());
+    const disk = await number('lsblk --bytes --nodeps --noheadings --output SIZE /dev/vda');
+    const start = 512 * (await number('cat /sys/class/block/vda2/start'));
+    const partition = 512 * (await number('cat /sys/class/block/vda2/size'));
+    expect(disk).toBe(4 * 1024 ** 3);
+    expect(disk - start - partition).toBeLessThan(4 * 1024 ** 2);
+    // What df does not count is ext4's own: inode tables and journal.
+    const fileSystem = await number('df --block-size=1 --output=size / | tail -1');
+    expect(fileSystem).toBeGreaterThan(0.9 * partition);
+  });
+
+  test('has another identity than a second card with the same image', async () => {
+    const identity = [
+      'cat /etc/machine-id',
+      'cut -d" " -f2 /etc/ssh/ssh_host_*_key.pub',
+      'sudo sh -c "sha256sum < /var/lib/systemd/random-seed"',
+    ].join(' && ');
+    const first = (await flashed.ssh(identity)).trim().split('\n');
+    const { device: other } = await bootDevice();
+    const second = (await other.ssh(identity)).trim().split('\n');
+    expect(first[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(first.length).toBeGreaterThanOrEqual(3);
+    expect(second).toHaveLength(first.length);
+    for (const value of first) expect(second).not.toContain(value);
+  });
+
+  test('leaves the image as it was', async () => {
+    const { sha256 } = await fileDigest(inject('image'));
+    expect(sha256).toBe(inject('imageSha256'));
+  });
+});
+
+describe('the emulated Raspberry Pi 3 B', () => {
+  test('starts the image up to the login prompt', async () => {
+    const vm = await startVm({ image: inject('image'), machine: 'raspi3b' });
+    try {
+      await vm.waitForConsole(/ login: /, 560);
+    } finally {
+      await vm.stop();
+    }
+  });
+});
