@@ -10,7 +10,7 @@ import { replaceFile } from '../state.ts';
 import type { Tools } from '../tools/tools.ts';
 import type { Progress, StepTiming } from '../ui/progress.ts';
 import { compressImage, fileDigest, suffix } from './compress.ts';
-import { imagerManifest } from './imager-manifest.ts';
+import { iconFile, imagerManifest } from './imager-manifest.ts';
 
 export type Artifact = { file: string; size: number; sha256: string };
 
@@ -47,7 +47,7 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
   const file = (name: string) => join(o.directory, name);
   const digest = digestOf([
     'artifacts',
-    1,
+    2,
     o.imageDigest,
     config.image.compress,
     config.image.compress_level,
@@ -91,9 +91,14 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
           },
         ]),
   ];
+  const icon = file(`${config.name}.png`);
+  await replaceFile(icon, await readFile(iconFile));
   const list = file(`${config.name}.rpi-imager-manifest`);
-  await replaceFile(list, `${JSON.stringify(imagerList(o, released, raw, download), null, 2)}\n`);
-  for (const extra of [bmap, list]) {
+  await replaceFile(
+    list,
+    `${JSON.stringify(imagerList(o, released, icon, raw, download), null, 2)}\n`,
+  );
+  for (const extra of [bmap, list, icon]) {
     const { size, sha256 } = await fileDigest(extra);
     files.push({ file: basename(extra), size, sha256 });
   }
@@ -115,6 +120,7 @@ function releasedName(o: ArtifactRequest): string {
 function imagerList(
   o: ArtifactRequest,
   released: string,
+  icon: string,
   raw: { size: number; sha256: string },
   download: { size: number; sha256: string },
 ) {
@@ -124,6 +130,7 @@ function imagerList(
     name: `Pi Gateway (${o.config.name})`,
     description: `Hardened gateway on ${o.base.description}: ${o.stages.map((stage) => stage.name).join(', ')}`,
     url: url(released),
+    iconUrl: url(icon),
     extractSize: raw.size,
     extractSha256: raw.sha256,
     downloadSize: download.size,

@@ -1,37 +1,75 @@
-/** What the manifest tells Raspberry Pi Imager about the image. */
+import { fileURLToPath } from 'node:url';
+
+/** What the manifest tells Raspberry Pi Imager about the image. Sizes in bytes, SHA-256 in hex. */
 export type ImagerEntry = {
   name: string;
   description: string;
+  /** Absolute URLs, http(s) or file: Imager takes them as they are, relative to nothing. */
   url: string;
+  iconUrl: string;
+  bmapUrl: string;
   extractSize: number;
   extractSha256: string;
   downloadSize: number;
   downloadSha256: string;
-  bmapUrl: string;
   /** YYYY-MM-DD. */
   releaseDate: string;
+  /** How the image takes customisation: `cloudinit`, `cloudinit-rpi`, `systemd` or `none`. */
   initFormat: string;
 };
 
-/** A white router on raspberry red: the list needs an icon, and one that needs no server. */
-const icon = `data:image/svg+xml,${encodeURIComponent(
-  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><rect width="40" height="40" rx="8" fill="#c51a4a"/><path d="M8 24h24v8H8zM14 24V10M26 24V10" stroke="#fff" stroke-width="3" fill="none"/></svg>',
-)}`;
-
-/** Device tags of the official list: 64-bit boards that the kernel starts on. */
-const devices = ['pi5-64bit', 'pi4-64bit', 'pi3-64bit'];
+/**
+ * The picture that iconUrl leads to a copy of. A file of its own, because Imager loads icons by http,
+ * https and file URLs only (rpi-imager, src/iconmultifetcher.cpp).
+ */
+export const iconFile = fileURLToPath(new URL('icon.png', import.meta.url));
 
 /**
- * The `.rpi-imager-manifest`: an os_list JSON with one image. Raspberry Pi Imager customises a local
- * image only with it, because it tells by `init_format` how the image takes customisation.
+ * Boards that the kernel starts on, by name and tag of the official list. Without devices in the
+ * manifest, Imager's first step would have nothing to choose and no way on.
  */
-export function imagerManifest(entry: ImagerEntry): { os_list: Record<string, unknown>[] } {
+const devices = [
+  {
+    name: 'Raspberry Pi 5',
+    description: 'Raspberry Pi 5, 500 and Compute Module 5',
+    tag: 'pi5-64bit',
+  },
+  {
+    name: 'Raspberry Pi 4',
+    description: 'Raspberry Pi 4, 400 and Compute Module 4',
+    tag: 'pi4-64bit',
+  },
+  {
+    name: 'Raspberry Pi 3',
+    description: 'Raspberry Pi 3, Zero 2 W and Compute Module 3',
+    tag: 'pi3-64bit',
+  },
+];
+
+/** Imager's name for what Debian calls arm64. */
+const architecture = 'armv8';
+
+/**
+ * The `.rpi-imager-manifest`: an os_list JSON with one image. Raspberry Pi Imager 2 customises a
+ * local image only with it, because `init_format` says how the image takes customisation.
+ * No `capabilities`: they turn on switches (I2C, Raspberry Pi Connect, …) that need the vendor's tools.
+ */
+export function imagerManifest(entry: ImagerEntry) {
   return {
+    imager: {
+      devices: devices.map(({ name, description, tag }) => ({
+        name,
+        description,
+        tags: [tag],
+        matching_type: 'exclusive',
+        architecture,
+      })),
+    },
     os_list: [
       {
         name: entry.name,
         description: entry.description,
-        icon,
+        icon: entry.iconUrl,
         url: entry.url,
         extract_size: entry.extractSize,
         extract_sha256: entry.extractSha256,
@@ -40,8 +78,8 @@ export function imagerManifest(entry: ImagerEntry): { os_list: Record<string, un
         bmap_url: entry.bmapUrl,
         release_date: entry.releaseDate,
         init_format: entry.initFormat,
-        architecture: 'arm64',
-        devices,
+        architecture,
+        devices: devices.map(({ tag }) => tag),
       },
     ],
   };

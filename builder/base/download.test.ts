@@ -125,10 +125,15 @@ describe('a connection that breaks', () => {
       {},
     );
     await expect
-      .poll(async () => {
-        const [name] = (await partials().catch(() => [])).filter((file) => !file.endsWith('.json'));
-        return name ? (await stat(join(directory, 'partial', name))).size : 0;
-      })
+      .poll(
+        async () => {
+          const [name] = (await partials().catch(() => [])).filter(
+            (file) => !file.endsWith('.json'),
+          );
+          return name ? (await stat(join(directory, 'partial', name))).size : 0;
+        },
+        { timeout: 20_000 },
+      )
       .toBe(150_000);
     child.kill('SIGKILL');
     await child;

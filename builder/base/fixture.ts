@@ -349,7 +349,7 @@ function answer(
   if (stop === undefined || stop >= body.length) return void response.end(body);
   response.write(body.subarray(0, stop));
   // Not at once: a client throws away what it has not read when the connection breaks.
-  if (b.cutAfter !== undefined) setTimeout(() => response.socket?.end(), 30);
+  if (b.cutAfter !== undefined) setTimeout(() => response.socket?.end(), 250);
 }
 
 /** Where the asked range begins, if it is to be honoured (RFC 9110 §13.1.5 and §14.2). */

@@ -24,6 +24,7 @@ export async function writeBmap(image: string, path: string): Promise<void> {
   try {
     const used = new Uint8Array(blocks);
     await markOutside(file, used, layout.boot, layout.root, size);
+    if (layout.table === 'gpt') markGpt(used, size, layout.sectorSize);
     await markFat(file, used, layout.boot.startBytes);
     await markExt4(file, used, layout.root);
     const ranges = toRanges(used);
@@ -53,6 +54,16 @@ async function markOutside(
 }
 
 /**
+ * Both copies of a GPT as a whole: its checksum is also of the entries that are empty.
+ * Protective MBR, header and at least 16 KiB of entries; the second copy without MBR (UEFI 2.10 §5.3).
+ */
+function markGpt(used: Uint8Array, size: number, sector: number): void {
+  const entries = 16384;
+  mark(used, 0, 2 * sector + entries);
+  mark(used, size - sector - entries, sector + entries);
+}
+
+/**
  * Reserved sectors, both tables, the FAT16 root directory and every allocated cluster.
  * Offsets: Microsoft FAT specification (fatgen103), BIOS parameter block.
  */
@@ -68,7 +79,8 @@ async function markFat(file: FileHandle, used: Uint8Array, start: number): Promi
   const rootSectors = Math.ceil((rootEntries * 32) / sector);
   const data = (reserved + tables * tableSectors + rootSectors) * sector;
   const clusters = Math.floor((sectors * sector - data) / cluster);
-  // The number of clusters alone decides which FAT it is (fatgen103).
+  // The number of clusters alone decides which FAT it is (fatgen103); one of FAT12 is tiny.
+  if (clusters < 4085) return mark(used, start, sectors * sector);
   const width = clusters < 65525 ? 2 : 4;
   mark(used, start, data);
   const table = await read(file, start + reserved * sector, tableSectors * sector);
@@ -120,9 +132,11 @@ async function markNonZero(
   start: number,
   length: number,
 ): Promise<void> {
-  for (let at = start; at < start + length; at += block) {
-    const data = await read(file, at, Math.min(block, start + length - at));
-    if (!data.equals(zeros.subarray(0, data.length))) used[Math.floor(at / block)] = 1;
+  const end = start + length;
+  for (let index = Math.floor(start / block); index * block < end; index++) {
+    const begin = Math.max(start, index * block);
+    const data = await read(file, begin, Math.min((index + 1) * block, end) - begin);
+    if (!data.equals(zeros.subarray(0, data.length))) used[index] = 1;
   }
 }
 

@@ -27,28 +27,39 @@ export async function makeSshKey(): Promise<SshKey> {
 
 export type SshTarget = { user: string; port: number; key: SshKey };
 
+function options(target: SshTarget): string[] {
+  const { directory, path } = target.key;
+  return [
+    ...['-F', 'none', '-i', path, '-p', String(target.port)],
+    ...['-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20'],
+    ...['-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=4'],
+    // The device makes its host keys on first boot: there is nothing to compare with yet.
+    ...['-o', 'StrictHostKeyChecking=accept-new'],
+    ...['-o', `UserKnownHostsFile=${join(directory, `known_hosts_${target.port}`)}`],
+    ...['-o', 'LogLevel=ERROR'],
+    // One connection for all commands: under emulation, a key exchange takes seconds.
+    ...['-o', 'ControlMaster=auto', '-o', 'ControlPersist=60'],
+    ...['-o', `ControlPath=${join(directory, `control-${target.port}`)}`],
+  ];
+}
+
 /** Runs a shell command on the device; any exit code is a result. */
 export async function sshResult(
   target: SshTarget,
   command: string,
   seconds = 120,
 ): Promise<RunResult> {
-  return await run(
-    'ssh',
-    [
-      ...['-F', 'none', '-i', target.key.path, '-p', String(target.port)],
-      ...['-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20'],
-      // The device makes its host keys on first boot: there is nothing to compare with yet.
-      ...['-o', 'StrictHostKeyChecking=accept-new'],
-      ...['-o', `UserKnownHostsFile=${join(target.key.directory, `known_hosts_${target.port}`)}`],
-      ...['-o', 'LogLevel=ERROR'],
-      ...['-o', 'ControlMaster=auto', '-o', 'ControlPersist=60'],
-      ...['-o', `ControlPath=${join(target.key.directory, `control-${target.port}`)}`],
-      `${target.user}@127.0.0.1`,
-      command,
-    ],
-    { timeout: seconds * 1000, okCodes: Array.from({ length: 255 }, (_, i) => i + 1) },
-  );
+  return await run('ssh', [...options(target), `${target.user}@127.0.0.1`, command], {
+    timeout: seconds * 1000,
+    okCodes: Array.from({ length: 255 }, (_, i) => i + 1),
+  });
+}
+
+/** Drops the connection that commands share, e.g. because the device restarts. */
+export async function closeSsh(target: SshTarget): Promise<void> {
+  await run('ssh', [...options(target), '-O', 'exit', `${target.user}@127.0.0.1`], {
+    okCodes: [255],
+  });
 }
 
 /** Runs a shell command on the device and gives its output. @throws BuildError if it fails. */

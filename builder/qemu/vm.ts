@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readDiskLayout } from '../base/disk-layout.ts';
-import { BuildError, exitCode } from '../errors.ts';
+import { BuildError, isErrno } from '../errors.ts';
 import { hostPath, output, run } from '../exec.ts';
+import { firmwareFiles } from './firmware.ts';
 
 export type Machine = 'virt' | 'raspi3b';
 
@@ -51,7 +52,7 @@ export type Vm = {
  */
 export async function startVm(o: VmOptions): Promise<Vm> {
   const machine = o.machine ?? 'virt';
-  const directory = o.reuse ?? (await mkdtemp(join(tmpdir(), 'pi-gateway-vm-')));
+  const directory = o.reuse ?? (await makeDirectory());
   try {
     if (!o.reuse) await flash(o, directory);
     const kernel = await bootFiles(directory, machine);
@@ -63,8 +64,7 @@ export async function startVm(o: VmOptions): Promise<Vm> {
       ...machineArguments(machine, o.memory ?? 1024, directory),
       '-kernel',
       kernel.kernel,
-      '-initrd',
-      kernel.initrd,
+      ...(kernel.initrd ? ['-initrd', kernel.initrd] : []),
       '-append',
       command,
       '-netdev',
@@ -163,7 +163,31 @@ async function flash(o: VmOptions, directory: string): Promise<void> {
   ]);
 }
 
-type Kernel = { kernel: string; initrd: string; commandLine: string };
+const prefix = 'pi-gateway-vm-';
+
+/** A folder for one VM, named after this process; those of processes that were killed are removed. */
+async function makeDirectory(): Promise<string> {
+  for (const name of await readdir(tmpdir())) {
+    const owner = name.startsWith(prefix) && /^(\d+)-/.exec(name.slice(prefix.length))?.[1];
+    if (owner && !runs(Number(owner)))
+      await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
+  return await mkdtemp(join(tmpdir(), `${prefix}${process.pid}-`));
+}
+
+function runs(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !isErrno(error, 'ESRCH');
+  }
+}
+
+type Kernel = { kernel: string; initrd: string | undefined; commandLine: string };
+
+/** Device trees of the Raspberry Pi 3 B: the kernel's own name for it, and the vendor's. */
+const deviceTrees = ['bcm2837-rpi-3-b.dtb', 'bcm2710-rpi-3-b.dtb'];
 
 /** Copies what the firmware would load, as config.txt says, out of the boot partition. */
 async function bootFiles(directory: string, machine: Machine): Promise<Kernel> {
@@ -171,26 +195,25 @@ async function bootFiles(directory: string, machine: Machine): Promise<Kernel> {
   const { boot } = await readDiskLayout(card);
   const partition = `${card}@@${boot.startBytes}`;
   const read = (name: string) => output('mtype', ['-i', partition, `::${name}`]);
-  const config = await read('config.txt');
-  const name = (pattern: RegExp) => pattern.exec(config)?.[1]?.trim();
-  const kernel = name(/^kernel=(.+)$/m);
-  const initrd = name(/^initramfs (\S+)/m);
-  if (!kernel || !initrd)
-    throw new BuildError({
-      what: 'The image cannot be booted in QEMU: its config.txt names no kernel and initramfs',
-      where: 'config.txt on the boot partition',
-      fix: "Boot images of the debian base; the vendor's kernels have no drivers for QEMU's virt machine",
-      code: exitCode.failed,
-    });
-  const wanted = [kernel, initrd, ...(machine === 'raspi3b' ? ['bcm2837-rpi-3-b.dtb'] : [])];
-  for (const file of wanted)
-    await run('mcopy', ['-o', '-n', '-i', partition, `::${file}`, join(directory, file)]);
+  const present = await output('mdir', ['-b', '-i', partition, '::']);
+  const names = new Set(present.split('\n').map((line) => line.replace(/^::\//, '')));
+  const fetch = async (name: string, target: string) => {
+    if (!names.has(name))
+      throw new BuildError({
+        what: `The image cannot be booted in QEMU: its config.txt wants ${name}, which is not there`,
+        where: 'the boot partition',
+        fix: 'Look at it with: pi-gateway-image inspect IMAGE',
+      });
+    await run('mcopy', ['-o', '-n', '-i', partition, `::${name}`, join(directory, target)]);
+    return join(directory, target);
+  };
+  const files = firmwareFiles(await read('config.txt'), machine === 'raspi3b' ? 'pi3' : 'pi4');
   if (machine === 'raspi3b')
-    await copyFile(join(directory, 'bcm2837-rpi-3-b.dtb'), join(directory, 'device.dtb'));
+    await fetch(deviceTrees.find((name) => names.has(name)) ?? deviceTrees[0] ?? '', 'device.dtb');
   return {
-    kernel: join(directory, kernel),
-    initrd: join(directory, initrd),
-    commandLine: (await read('cmdline.txt')).trim(),
+    kernel: await fetch(files.kernel, 'kernel'),
+    initrd: files.initramfs ? await fetch(files.initramfs, 'initrd') : undefined,
+    commandLine: (await read(files.commandLine)).trim(),
   };
 }
 
