@@ -10,7 +10,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{builder,firstboot,stages,ci}/**/*.test.ts'],
           exclude: ['**/*.boot.test.ts', '**/boot.test.ts', '**/*.build.test.ts'],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
