@@ -4,6 +4,7 @@ import { type Artifacts, writeArtifacts } from './artifact/artifacts.ts';
 import { partial } from './artifact/compress.ts';
 import { type Base, findDebian, makeDebian } from './base/base.ts';
 import { openImageBase } from './base/image-base.ts';
+import type { RemoteImage } from './base/os-list.ts';
 import { registerBinfmt } from './chroot/binfmt.ts';
 import { takeBuildLock } from './chroot/lock.ts';
 import { Mounts, mountOverlay } from './chroot/mounts.ts';
@@ -239,8 +240,10 @@ async function makeBase(b: Build, tools: Tools): Promise<Base> {
     if (index < start) continue;
     try {
       const base =
-        choice === 'debian' ? await debianBase(b, tools) : await openImageBase(b, choice);
-      b.state = { ...b.state, base: { list, index } };
+        choice === 'debian'
+          ? await debianBase(b, tools)
+          : await openImageBase({ ...b, remembered: rememberedSource(b, list, index) }, choice);
+      b.state = { ...b.state, base: { list, index, source: base.source } };
       return base;
     } catch (error) {
       const unreachable = error instanceof BuildError && error.code === exitCode.source;
@@ -256,6 +259,12 @@ async function makeBase(b: Build, tools: Tools): Promise<Base> {
     where: 'base in gateway.yaml',
     code: exitCode.usage,
   });
+}
+
+function rememberedSource(b: Build, list: string, index: number): RemoteImage | undefined {
+  const last = b.state.base;
+  if (last?.list !== list || last.index !== index) return undefined;
+  return 'url' in last.source ? last.source : undefined;
 }
 
 function describeChoice(choice: Config['base'][number] | undefined): string {

@@ -1,5 +1,6 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Base } from './base/base.ts';
 import type { LayerInputs } from './plan/plan.ts';
 
 /** What the last build of this image left in the cache for the next one. */
@@ -10,8 +11,8 @@ export type BuildState = {
   inputs: Record<string, LayerInputs>;
   /** How long each step took, for the remaining time. */
   seconds: Record<string, number>;
-  /** The base that was taken from the list, by the list. */
-  base: { list: string; index: number } | null;
+  /** The base that was taken from the list, by the list, and where it came from. */
+  base: { list: string; index: number; source: Base['source'] } | null;
 };
 
 const empty: BuildState = { freshness: '', inputs: {}, seconds: {}, base: null };

@@ -9,6 +9,7 @@ import type { LayerStore } from '../layer/store.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { Tools } from '../tools/tools.ts';
 import { assembleDebian, debianRecipe } from './debian.ts';
+import type { RemoteImage } from './os-list.ts';
 
 /** What every base gives to the steps after it, whatever it was made from. */
 export type Base = {
@@ -24,8 +25,8 @@ export type Base = {
   layout: ImageLayout;
   /** Overlay layers, lowest first: names in the layer store, or absolute paths. */
   layers: readonly string[];
-  /** Recorded in manifest.json. */
-  source: Record<string, unknown>;
+  /** Where it came from, for manifest.json and the next build. */
+  source: RemoteImage | { suite: string; components: readonly string[] };
 };
 
 /** Day of Debian 13's release: password ages are counted from here, not from the build. */

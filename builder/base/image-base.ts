@@ -14,7 +14,7 @@ import { bootMountPoint, type DiskLayout, readDiskLayout } from './disk-layout.t
 import { download } from './download.ts';
 import { type RemoteImage, resolveRaspios } from './os-list.ts';
 import { checkDownloadSignature } from './signature.ts';
-import { unpackImage } from './unpack.ts';
+import { findRawImage, unpackImage } from './unpack.ts';
 
 type Choice = Exclude<Config['base'][number], 'debian'>;
 
@@ -26,6 +26,8 @@ export type ImageBaseContext = {
   scratch: string;
   mounts: Mounts;
   progress: Progress;
+  /** Where the same choice was found the last time: asked again only on `--refresh`. */
+  remembered: RemoteImage | undefined;
 };
 
 /** A finished image, unpacked and checked. */
@@ -40,6 +42,7 @@ export async function openImageBase(b: ImageBaseContext, choice: Choice): Promis
   const kind = typeof choice === 'string' ? choice : 'file' in choice ? 'file' : 'url';
   const image = await fetchImage(b, choice);
   const disk = await readDiskLayout(image.path);
+  for (const note of disk.notes) b.progress.say(note);
   const tree = join(b.scratch, 'base');
   await mountRoot(b.mounts, image.path, disk, tree);
   const bootMount = await bootMountPoint(tree);
@@ -64,7 +67,7 @@ export async function openImageBase(b: ImageBaseContext, choice: Choice): Promis
     initFormat: initFormat(image.source.initFormat, kind),
     layout: imageLayout(disk, bootMount),
     layers: [tree, b.store.tree(bootLayer)],
-    source: { ...image.source, sha256: image.sha256 },
+    source: image.source,
   };
 }
 
@@ -82,8 +85,18 @@ async function fetchImage(b: ImageBaseContext, choice: Choice): Promise<Fetched>
   const downloads = join(b.cache, 'downloads');
   const source: RemoteImage =
     choice === 'raspios'
-      ? await resolveRaspios(b.config.raspios, downloads)
+      ? (b.remembered ?? (await resolveRaspios(b.config.raspios, downloads)))
       : { name: choice.url, url: choice.url, downloadSha256: choice.sha256 };
+  const raw = await findRawImage({
+    directory: join(b.cache, 'bases'),
+    archiveSha256: source.downloadSha256,
+    size: source.extractSize,
+    sha256: source.extractSha256,
+  });
+  if (raw) {
+    b.progress.cached('download');
+    return { ...raw, source };
+  }
   const packed = await b.progress.step('download', (ui) =>
     download({
       url: source.url,
@@ -101,7 +114,7 @@ async function fetchImage(b: ImageBaseContext, choice: Choice): Promise<Fetched>
       signature: { ...signature, keyring: resolve(b.root, signature.keyring) },
       directory: downloads,
     });
-  return await unpack(b, packed.path, source, packed.sha256);
+  return await unpack(b, packed.path, { ...source, downloadSha256: packed.sha256 });
 }
 
 async function localImage(
@@ -130,24 +143,19 @@ async function localImage(
   return await unpack(b, path, { name: choice.file, url: path });
 }
 
-async function unpack(
-  b: ImageBaseContext,
-  path: string,
-  source: RemoteImage,
-  archiveSha256?: string,
-): Promise<Fetched> {
+async function unpack(b: ImageBaseContext, path: string, source: RemoteImage): Promise<Fetched> {
   const image = await b.progress.step('unpack', (ui) =>
     unpackImage({
       path,
       name: source.url,
-      archiveSha256,
+      archiveSha256: source.downloadSha256,
       directory: join(b.cache, 'bases'),
       size: source.extractSize,
       sha256: source.extractSha256,
       onProgress: ui.progress,
     }),
   );
-  return { path: image.path, sha256: image.sha256, source };
+  return { ...image, source: { ...source, extractSize: image.size, extractSha256: image.sha256 } };
 }
 
 /** noload: a read-only mount must not replay the journal, that is, write (ext4(5)). */
