@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeEach, inject, onTestFailed } from 'vitest';
+import { beforeEach, inject, onTestFailed, onTestFinished } from 'vitest';
 import type { RunResult } from '../exec.ts';
 import { keepEvidence } from './evidence.ts';
 import { adminUser, bootSeconds, ownerFile } from './harness-facts.ts';
@@ -83,7 +83,7 @@ export function device(): Device {
   return shared;
 }
 
-/** Boots a device of one's own, e.g. to compare it with another; ends with the test file. */
+/** Boots a device of a test's own, e.g. to compare it with another; it ends with the test. */
 export async function bootDevice(o: Partial<VmOptions> = {}): Promise<{ vm: Vm; device: Device }> {
   const key = await makeSshKey();
   const vm = await startVm({
@@ -92,7 +92,7 @@ export async function bootDevice(o: Partial<VmOptions> = {}): Promise<{ vm: Vm; 
     bootFiles: ownerFile(key.publicKey),
     ...o,
   });
-  afterAll(async () => {
+  onTestFinished(async () => {
     await vm.stop();
     await key.remove();
   });

@@ -1,7 +1,7 @@
 import { describe, expect, inject, test } from 'vitest';
 import { fileDigest } from '../artifact/compress.ts';
 import { bootDevice, device } from './harness.ts';
-import { adminUser } from './harness-facts.ts';
+import { adminUser, ownerFile } from './harness-facts.ts';
 import { startVm } from './vm.ts';
 
 const flashed = device();
@@ -60,9 +60,14 @@ describe('a card that was flashed with the image and put into a Pi', () => {
 
 describe('the emulated Raspberry Pi 3 B', () => {
   test('starts the image up to the login prompt', async () => {
-    const vm = await startVm({ image: inject('image'), machine: 'raspi3b' });
+    const vm = await startVm({
+      image: inject('image'),
+      machine: 'raspi3b',
+      bootFiles: ownerFile(flashed.key.publicKey),
+    });
     try {
       await vm.waitForConsole(/ login: /, 560);
+      expect(await vm.consoleText()).not.toMatch(/FAILED/);
     } finally {
       await vm.stop();
     }

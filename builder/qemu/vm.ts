@@ -74,9 +74,11 @@ export async function startVm(o: VmOptions): Promise<Vm> {
       ].join(','),
       '-display',
       'none',
-      ...(o.interactive
-        ? ['-serial', 'mon:stdio']
-        : ['-monitor', 'none', '-serial', `file:${console}`]),
+      ...(o.interactive ? [] : ['-monitor', 'none']),
+      // A Pi's console is its second serial port, the mini UART; the first leads to Bluetooth.
+      ...(machine === 'raspi3b' ? ['-serial', 'null'] : []),
+      '-serial',
+      o.interactive ? 'mon:stdio' : `file:${console}`,
     ];
     // pdeathsig (setpriv(1)): no VM outlives the test or the terminal that started it.
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-aarch64', ...args], {
@@ -221,10 +223,9 @@ async function bootFiles(directory: string, machine: Machine): Promise<Kernel> {
 const absentHardware = 'module_blacklist=vc4,v3d,snd_soc_hdmi_codec,bcm2835_v4l2,brcmfmac';
 
 function kernelCommandLine(image: string, machine: Machine, more: string | undefined): string {
-  const console = machine === 'virt' ? 'console=ttyAMA0' : 'console=ttyAMA0,115200';
-  return [image, console, ...(machine === 'raspi3b' ? [absentHardware] : []), more]
-    .filter(Boolean)
-    .join(' ');
+  // The board has the serial port that the image's own command line names.
+  const own = machine === 'virt' ? 'console=ttyAMA0' : absentHardware;
+  return [image, own, more].filter(Boolean).join(' ');
 }
 
 function machineArguments(machine: Machine, memory: number, directory: string): string[] {
