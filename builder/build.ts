@@ -5,7 +5,7 @@ import { partial } from './artifact/compress.ts';
 import { type Base, findDebian, makeDebian } from './base/base.ts';
 import { openImageBase } from './base/image-base.ts';
 import type { RemoteImage } from './base/os-list.ts';
-import { registerBinfmt } from './chroot/binfmt.ts';
+import { registerBinfmt, unregisterBinfmt } from './chroot/binfmt.ts';
 import { takeBuildLock } from './chroot/lock.ts';
 import { Mounts, mountOverlay } from './chroot/mounts.ts';
 import { checkCacheDisk, freshScratch } from './chroot/scratch.ts';
@@ -77,6 +77,7 @@ type Build = BuildRequest & {
 export async function build(request: BuildRequest): Promise<BuildResult> {
   const { config, root } = request;
   await takeBuildLock();
+  await unregisterBinfmt();
   const cache = resolve(root, config.paths.cache);
   const output = resolve(root, config.paths.output, config.name);
   const scratch = await freshScratch(cache);

@@ -24,7 +24,7 @@ export async function registerBinfmt(interpreter: string): Promise<() => Promise
     await access(join(directory, 'register')).catch(() =>
       run('mount', ['-t', 'binfmt_misc', 'binfmt_misc', directory]),
     );
-    await unregister();
+    await unregisterBinfmt();
     await writeFile(join(directory, 'register'), `:${name}:M::${magic}:${mask}:${interpreter}:FCP`);
   } catch (cause) {
     throw new BuildError({
@@ -35,10 +35,11 @@ export async function registerBinfmt(interpreter: string): Promise<() => Promise
       cause,
     });
   }
-  return unregister;
+  return unregisterBinfmt;
 }
 
-async function unregister(): Promise<void> {
+/** Takes back the registration, also one that a killed build left. */
+export async function unregisterBinfmt(): Promise<void> {
   try {
     await writeFile(join(directory, name), '-1', { flag: 'r+' }); // creating is what it refuses
   } catch (error) {
