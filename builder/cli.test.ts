@@ -1,7 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { run } from './exec.ts';
 import { copyProject, runCli } from './testing/build.ts';
 
 let folder = '';
@@ -103,6 +104,24 @@ describe('the command line', () => {
     const boot = await runCli(root, ['boot']);
     expect(boot.code).toBe(2);
     expect(boot.stderr).toContain('npm run image');
+  });
+
+  test('without root and without sudo it says so, with code 3, and a missing program is named', async () => {
+    await chmod(folder, 0o755);
+    const cli = [process.execPath, join(root, 'builder/cli.ts'), 'build', '--set', 'base=[debian]'];
+    const nobody = await run(
+      'setpriv',
+      ['--reuid=65534', '--regid=65534', '--clear-groups', 'env', 'PATH=/nowhere', ...cli],
+      { okCodes: [3] },
+    );
+    expect(nobody.exitCode).toBe(3);
+    expect(nobody.stderr).toContain('Building needs root');
+    expect(nobody.stderr).toContain('install sudo');
+    await expect(run('mmdebstrapp', [])).rejects.toMatchObject({
+      message: "The command 'mmdebstrapp' is not installed",
+      fix: 'Run: npm run doctor',
+      code: 3,
+    });
   });
 
   test('the shell of a stage that does not exist is refused before anything is built', async () => {
