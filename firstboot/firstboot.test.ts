@@ -12,7 +12,7 @@ import { growPartition } from './steps/grow-rootfs.ts';
 import { hostKeys } from './steps/host-keys.ts';
 import { isMachineId } from './steps/machine-id.ts';
 import { admin, hostName } from './steps/owner.ts';
-import { readIfThere, type System, writeDurably } from './system.ts';
+import { deviceSystem, readIfThere, type System, writeDurably } from './system.ts';
 
 let root = '';
 let said: string[] = [];
@@ -226,6 +226,13 @@ describe('the run of all steps', () => {
       { step: 'a', state: 'done' },
     ]);
   });
+});
+
+test('a program that ends before it has read its input breaks nothing', async () => {
+  const system = deviceSystem(() => undefined);
+  const input = 'x'.repeat(1_000_000);
+  await Promise.all(Array.from({ length: 20 }, () => system.run('true', [], { input })));
+  await expect(system.run('false', [], { input })).rejects.toThrow('false failed');
 });
 
 test('a machine-id that systemd has not made, or of zeros, is none', () => {

@@ -39,6 +39,8 @@ export function deviceSystem(say: (text: string) => void): System {
             else resolve(stdout);
           },
         );
+        // A program that ends without reading its input breaks the pipe; its exit code tells the rest.
+        child.stdin?.on('error', () => undefined);
         child.stdin?.end(options.input ?? '');
       }),
   };
