@@ -1,7 +1,7 @@
 import { describe, expect, inject, test } from 'vitest';
 import { fileDigest } from '../artifact/compress.ts';
 import { bootDevice, device } from './harness.ts';
-import { adminUser, ownerFile } from './harness-facts.ts';
+import { adminUser, bootSeconds, ownerFile } from './harness-facts.ts';
 import { startVm } from './vm.ts';
 
 const flashed = device();
@@ -30,20 +30,19 @@ describe('a card that was flashed with the image and put into a Pi', () => {
     expect(fileSystem).toBeGreaterThan(0.9 * partition);
   });
 
-  test('has another identity than a second card with the same image', async () => {
-    const identity = [
-      'cat /etc/machine-id',
-      'cut -d" " -f2 /etc/ssh/ssh_host_*_key.pub',
-      'sudo cat /etc/wireguard/server.pub',
-    ].join(' && ');
+  test('has an identity that no other card has, and keeps it over a restart', async () => {
+    const identity =
+      'cat /etc/machine-id && cut -d" " -f2 /etc/ssh/ssh_host_*_key.pub && sudo cat /etc/wireguard/server.pub';
     const first = (await flashed.ssh(identity)).trim().split('\n');
+    expect(first[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(first.length).toBe(4);
     const { device: other } = await bootDevice();
     const second = (await other.ssh(identity)).trim().split('\n');
-    expect(first[0]).toMatch(/^[0-9a-f]{32}$/);
-    expect(first.length).toBeGreaterThanOrEqual(3);
     expect(second).toHaveLength(first.length);
     for (const value of first) expect(second).not.toContain(value);
-  });
+    await other.reboot();
+    expect((await other.ssh(identity)).trim().split('\n')).toEqual(second);
+  }, 1_200_000);
 
   test('says on its boot partition that first boot is complete, and will not run it again', async () => {
     expect(await flashed.ssh('sudo cat /boot/firmware/gateway-status.txt')).toContain(
@@ -59,14 +58,15 @@ describe('a card that was flashed with the image and put into a Pi', () => {
 });
 
 describe('the emulated Raspberry Pi 3 B', () => {
-  test('starts the image up to the login prompt', async () => {
+  const limit = { timeout: 3 * bootSeconds * 1000 };
+  test('starts the image up to the login prompt', limit, async () => {
     const vm = await startVm({
       image: inject('image'),
       machine: 'raspi3b',
       bootFiles: ownerFile(flashed.key.publicKey),
     });
     try {
-      await vm.waitForConsole(/ login: /, 560);
+      await vm.waitForConsole(/ login: /, 2 * bootSeconds);
       expect(await vm.consoleText()).not.toMatch(/FAILED/);
     } finally {
       await vm.stop();
