@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{builder,firstboot,stages,ci}/**/*.test.ts'],
+          include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
           exclude: ['**/*.boot.test.ts', '**/boot.test.ts', '**/*.build.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -25,7 +25,7 @@ import {
 import { LayerStore } from './layer/store.ts';
 import { type PreparedStage, prepareStage } from './overlay/prepare.ts';
 import { digestOf } from './plan/digest.ts';
-import { type LayerInputs, type LayerStep, planLayers } from './plan/plan.ts';
+import { type LayerInputs, type LayerStep, type PackageStep, planLayers } from './plan/plan.ts';
 import type { LoadedStage } from './stages.ts';
 import { type BuildState, readState, writeState } from './state.ts';
 import { ensureTools, findTools, shimPath, type Tools } from './tools/tools.ts';
@@ -152,7 +152,7 @@ async function runSteps(b: Build): Promise<BuildResult> {
       names,
       (session, ui) =>
         step.kind === 'packages'
-          ? installStage(maker, session, step.packages, ui)
+          ? installStage(maker, session, step, ui)
           : applyConfig(session, step.stage, gateway),
       step.stage.stage.definition.name,
     );
@@ -404,12 +404,13 @@ function inStep(error: unknown, id: string, log: string): BuildError {
 async function installStage(
   maker: LayerMaker,
   session: Session,
-  packages: readonly string[],
+  step: PackageStep,
   ui: Step,
 ): Promise<void> {
+  await session.purge(step.purge);
   ui.note('package lists');
   await maker.update(session);
-  await session.install(packages);
+  await session.install(step.packages);
 }
 
 /** Kernel command line, fstab and initramfs; again only if something that goes in changed. */

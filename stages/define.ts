@@ -55,6 +55,10 @@ export type StageDefinition<Schema extends z.ZodType = z.ZodType> = {
   options: Schema;
   /** Debian packages to install (without Recommends). */
   packages?(options: z.output<Schema>): readonly string[];
+  /** Packages to purge first, where the base has them: what the stage replaces, or nobody needs. */
+  purge?(options: z.output<Schema>): readonly string[];
+  /** Values computed from the options; templates see them as `derived`. Pure. */
+  derive?(options: z.output<Schema>, config: GatewayConfig): Record<string, unknown>;
   services?(options: z.output<Schema>): Services;
   /** Mode and owner of overlay files that are not 0644/0755 root:root, by path on the device. */
   files?: Record<string, FileAttributes>;

@@ -23,7 +23,7 @@ export async function renderStage(
   const config = { name: 'test', stages: { ...others, [stage.name]: parsed } };
   const entries = await renderOverlay(
     join(root, 'overlays', stage.name),
-    { options: parsed, config },
+    { options: parsed, config, derived: stage.derive?.(parsed, config) ?? {} },
     stage.files ? { files: stage.files, stage: stage.name } : { stage: stage.name },
   );
   const find = (path: string) => {

@@ -3,12 +3,15 @@ import { dirname, join } from 'node:path';
 import type { Chroot } from '../../stages/define.ts';
 import { BuildError, isErrno } from '../errors.ts';
 import { hostPath, run } from '../exec.ts';
+import { packagesOf } from '../inspect/dpkg.ts';
 import { libraryDirectory, type Tools } from '../tools/tools.ts';
 import { Mounts, mountOverlay } from './mounts.ts';
 
 export type Session = Chroot & {
   /** Installs packages (`name` or `name=version`) without Recommends. */
   install(packages: readonly string[]): Promise<void>;
+  /** Purges those of the packages that are installed, and nothing that depends on them. */
+  purge(packages: readonly string[]): Promise<void>;
   /** Opens an interactive shell in it. */
   shell(): Promise<void>;
   /** Unmounts everything; the upper directory then holds just what changed. */
@@ -141,6 +144,11 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     install: async (packages) => {
       if (packages.length === 0) return;
       await runIn('apt-get', ['install', '--no-remove', ...packages]);
+    },
+    purge: async (packages) => {
+      const status = await readFile(inside('/var/lib/dpkg/status'), 'utf8');
+      const present = packages.filter((name) => name in packagesOf(status));
+      if (present.length > 0) await runIn('dpkg', ['--purge', ...present]);
     },
     write: async (path, content, mode = 0o644) => {
       await mkdir(dirname(inside(path)), { recursive: true });

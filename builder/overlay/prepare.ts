@@ -11,6 +11,7 @@ export type PreparedStage = {
   stage: LoadedStage;
   options: unknown;
   packages: readonly string[];
+  purge: readonly string[];
   services: { enable: readonly string[]; disable: readonly string[]; mask: readonly string[] };
   /** The overlay rendered and the programs bundled, by path. */
   files: readonly OverlayEntry[];
@@ -30,7 +31,7 @@ export async function prepareStage(
   const files = [
     ...(await renderOverlay(
       stage.overlay,
-      { options, config },
+      { options, config, derived: definition.derive?.(options, config) ?? {} },
       { ...(definition.files ? { files: definition.files } : {}), stage: definition.name },
     )),
     ...(await Promise.all(
@@ -42,6 +43,7 @@ export async function prepareStage(
     stage,
     options,
     packages: [...(definition.packages?.(options) ?? [])].sort(),
+    purge: [...(definition.purge?.(options) ?? [])].sort(),
     services: {
       enable: services.enable ?? [],
       disable: services.disable ?? [],

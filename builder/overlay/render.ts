@@ -123,7 +123,7 @@ export function renderTemplate(
       what: 'The template cannot be rendered',
       where: source,
       detail: messageOf(cause),
-      fix: 'Each variable must be an option of the stage (options.…) or of the configuration (config.…)',
+      fix: 'Each variable must be an option of the stage (options.…), of the configuration (config.…) or one that the stage derives (derived.…)',
       code: exitCode.usage,
       cause,
     });
@@ -135,7 +135,7 @@ function renderEjs(source: string, text: string, data: Record<string, unknown>):
     filename: source,
     strict: true,
     localsName: 'data',
-    destructuredLocals: ['options', 'config'],
+    destructuredLocals: ['options', 'config', 'derived'],
     escape: oneLine,
   });
 }

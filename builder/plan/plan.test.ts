@@ -11,6 +11,7 @@ function prepared(name: string, change: Partial<PreparedStage> = {}): PreparedSt
   return {
     stage: { definition, module: `${name}.ts`, overlay: name },
     options: {},
+    purge: [],
     packages: [`${name}-package`],
     services: { enable: [`${name}.service`], disable: [], mask: [] },
     files: [],

@@ -10,6 +10,7 @@ export type PackageStep = {
   id: string;
   stage: PreparedStage;
   packages: readonly string[];
+  purge: readonly string[];
   inputs: LayerInputs;
   digest: string;
 };
@@ -49,7 +50,7 @@ export function planLayers(o: {
     parent = digest;
   };
   for (const stage of o.stages) {
-    if (stage.packages.length === 0) continue;
+    if (stage.packages.length + stage.purge.length === 0) continue;
     const packages = stage.packages.map((name) => {
       const pin = o.pins[name];
       return pin ? `${name}=${pin}` : name;
@@ -59,7 +60,8 @@ export function planLayers(o: {
       id: `packages ${stage.stage.definition.name}`,
       stage,
       packages,
-      inputs: { parent, packages: digestOf(packages), freshness: o.freshness },
+      purge: stage.purge,
+      inputs: { parent, packages: digestOf([packages, stage.purge]), freshness: o.freshness },
     } satisfies Omit<PackageStep, 'digest'>);
   }
   for (const stage of o.stages) {

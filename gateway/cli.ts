@@ -1,0 +1,27 @@
+import { Command, CommanderError } from 'commander';
+import { present } from './errors.ts';
+
+/** pi-gateway: the owner's command on the device. Each area adds its own commands. */
+const program = new Command('pi-gateway')
+  .description('Looks after this Pi Gateway.')
+  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('(see --help)')
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `
+Exit codes:
+  0  done
+  1  failed
+  2  wrong command line`,
+  );
+
+const areas: readonly ((program: Command) => void)[] = [];
+for (const add of areas) add(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else process.exitCode = present(error);
+}

@@ -1,0 +1,24 @@
+/** Something that the owner can mend: what is wrong, and what to do. */
+export class GatewayError extends Error {
+  readonly fix: string;
+
+  constructor(message: string, fix: string) {
+    super(message);
+    this.name = 'GatewayError';
+    this.fix = fix;
+  }
+}
+
+/** Says on stderr what went wrong and what to do. @returns the exit code. */
+export function present(error: unknown): number {
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`Error: ${message}\n`);
+  if (error instanceof GatewayError) process.stderr.write(`  → ${error.fix}\n`);
+  return 1;
+}
+
+/** @throws GatewayError unless the command runs as root. */
+export function requireRoot(): void {
+  if (process.getuid?.() !== 0)
+    throw new GatewayError('This needs root', 'Run it with sudo: sudo pi-gateway …');
+}
