@@ -8,10 +8,9 @@ import { output, run } from './exec.ts';
 import { copyProject, project, removeFolder, runCli, sha256, traces } from './testing/build.ts';
 
 /** Stages enough to install something, and little enough to be quick. */
-const few = ['ssh', 'firewall', 'wireguard', 'monitoring', 'firstboot'].flatMap((name) => [
-  '--set',
-  `stages.${name}=false`,
-]);
+const few = ['ssh', 'firewall', 'wireguard', 'monitoring', 'firstboot', 'gateway'].flatMap(
+  (name) => ['--set', `stages.${name}=false`],
+);
 const name = 'Raspberry Pi OS Lite (64-bit)';
 
 let folder = '';
@@ -134,7 +133,8 @@ describe('the raspios base', () => {
 
   test('with another content than the list says is refused, and nothing is built of it', async () => {
     await withVendor([{}], { image_download_sha256: 'ab'.repeat(32) }, async (list) => {
-      const result = await build(list, 'base=[raspios]');
+      // Without --refresh the image that was taken first stays.
+      const result = await build(list, 'base=[raspios]', '--refresh');
       expect(result.code).toBe(4);
       expect(result.stderr).toContain('SHA-256');
     });
@@ -162,6 +162,7 @@ describe('a file as base', () => {
       path,
       table: 'gpt',
       bootMount: '/boot',
+      bootSize: 256 * 1024 * 1024, // room for the kernel of the tree
       rootTree: await debianTree(),
     });
     const digest = await sha256(path);

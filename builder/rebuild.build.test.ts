@@ -74,7 +74,7 @@ describe('building again', () => {
     expect(ran(done)).toContain('config hello');
     const image = join(root, 'output/pi-gateway/pi-gateway.img');
     const { stdout } = await runCli(root, ['inspect', image, '--json']);
-    expect(JSON.parse(stdout).gateway.stages).toContain('hello');
+    expect(JSON.parse(stdout).build.stages).toContain('hello');
     const unit = await run(
       join(project, 'node_modules/.bin/vitest'),
       ['run', '--project', 'unit', 'stages/hello'],
