@@ -25,7 +25,7 @@ export type LabDevice = {
   /** A WireGuard client's host, two hops beyond wan. */
   peer: LabHost;
   /** Output of a shell command of the admin on the device; throws if it fails. */
-  ssh(command: string, seconds?: number): Promise<string>;
+  ssh(command: string, seconds?: number, input?: Uint8Array): Promise<string>;
   sshResult(command: string): Promise<RunResult>;
   /** Restarts the device without any warning, as a power cut does, and waits for SSH. */
   powerCycle(): Promise<void>;
@@ -53,7 +53,7 @@ export function lab(): LabDevice {
     guest: labHost(facts, 'guest'),
     dmz: labHost(facts, 'dmz'),
     peer: labHost(facts, 'peer'),
-    ssh: (command, seconds) => ssh(target, command, seconds),
+    ssh: (command, seconds, input) => ssh(target, command, seconds, input),
     sshResult: (command) => sshResult(target, command),
     powerCycle: async () => {
       const bootId = 'cat /proc/sys/kernel/random/boot_id';

@@ -72,10 +72,12 @@ export async function sshResult(
   target: SshTarget,
   command: string,
   seconds = 120,
+  input?: Uint8Array,
 ): Promise<RunResult> {
   const [program, args] = sshCommand(target);
   return await run(program, [...args, command], {
     timeout: seconds * 1000,
+    ...(input ? { input } : {}),
     okCodes: Array.from({ length: 255 }, (_, i) => i + 1),
   });
 }
@@ -87,8 +89,13 @@ export async function closeSsh(target: SshTarget): Promise<void> {
 }
 
 /** Runs a shell command on the device and gives its output. @throws BuildError if it fails. */
-export async function ssh(target: SshTarget, command: string, seconds?: number): Promise<string> {
-  const result = await sshResult(target, command, seconds);
+export async function ssh(
+  target: SshTarget,
+  command: string,
+  seconds?: number,
+  input?: Uint8Array,
+): Promise<string> {
+  const result = await sshResult(target, command, seconds, input);
   if (result.exitCode !== 0)
     throw new BuildError({
       what: `On the device, a command failed with exit code ${result.exitCode}`,
