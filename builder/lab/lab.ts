@@ -129,7 +129,7 @@ export async function openLab(o: {
       vmDirectory: vm.directory,
       zones: o.zones,
     };
-    await waitForSsh(adminTarget(facts), bootSeconds);
+    await vm.whileRunning(waitForSsh(adminTarget(facts), bootSeconds));
     return { facts, vm, close };
   } catch (error) {
     if (vm) process.stderr.write(`${(await vm.consoleText()).slice(-3000)}\n`);

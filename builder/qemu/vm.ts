@@ -42,6 +42,8 @@ export type Vm = {
   waitForConsole(text: string | RegExp, seconds: number): Promise<void>;
   /** Resolves with QEMU's exit code. */
   ended: Promise<number>;
+  /** What `work` gives; if QEMU ends before that, an error with what QEMU said. */
+  whileRunning<T>(work: Promise<T>): Promise<T>;
   /** Ends QEMU at once, as a power cut does, and keeps the disk. */
   powerCut(): Promise<void>;
   /** Ends QEMU and removes the disk. */
@@ -109,6 +111,13 @@ export async function startVm(o: VmOptions): Promise<Vm> {
       ports,
       consoleText,
       ended,
+      whileRunning: (work) =>
+        Promise.race([
+          work,
+          ended.then((code) => {
+            throw new BuildError({ what: `QEMU ended with exit code ${code}`, detail: complaint });
+          }),
+        ]),
       powerCut,
       waitForConsole: async (text, seconds) => {
         const until = Date.now() + seconds * 1000;
@@ -265,12 +274,14 @@ function networkArguments(
       '-netdev',
       `tap,id=net${index},ifname=${name},script=no,downscript=no`,
       '-device',
-      `virtio-net-pci,netdev=net${index},mac=${mac},addr=${(index + 2).toString(16)}`,
+      `virtio-net-pci,netdev=net${index},mac=${mac},addr=${(index + 2).toString(16)},romfile=`,
     ]);
   const forwards = Object.entries(ports).map(
     ([guest, host]) => `hostfwd=tcp:127.0.0.1:${host}-:${guest}`,
   );
-  const card = machine === 'raspi3b' ? 'usb-net,netdev=net' : 'virtio-net-pci,netdev=net,addr=2';
+  // No boot ROM: it comes with a package that QEMU only recommends.
+  const card =
+    machine === 'raspi3b' ? 'usb-net,netdev=net' : 'virtio-net-pci,netdev=net,addr=2,romfile=';
   return ['-netdev', ['user,id=net', ...forwards].join(','), '-device', card];
 }
 
