@@ -238,7 +238,7 @@ export function accessIn(
 ): Body {
   return {
     title,
-    checks: `files ${pattern.source} in ${directories.join(', ')}: owner root, mode at most ${octal(o.mode)}`,
+    checks: `${pattern.source === '.' ? 'files' : `files ${pattern.source}`} in ${directories.join(', ')}: owner root, mode at most ${octal(o.mode)}`,
     mend: `chown root:root and chmod ${octal(o.mode)} the files named`,
     check: (facts) => {
       const paths = directories.flatMap((directory) =>

@@ -1,5 +1,5 @@
 import { type Body, type Control, fail, judge, l1, l2, none, pass } from '../control.ts';
-import { type Facts, readIfThere } from '../facts.ts';
+import { type Facts, readIfThere, settings } from '../facts.ts';
 import {
   access,
   accessIn,
@@ -454,7 +454,7 @@ const rootUmask: Body = {
   check: (facts) => {
     if (!facts.tree.stat('/root')) return fail('/root is not there');
     const set = ['.bash_profile', '.bashrc', '.profile'].flatMap((name) =>
-      umaskOf((readIfThere(facts, `/root/${name}`) ?? '').split('\n')).map((mask) => ({
+      umaskOf(settings(readIfThere(facts, `/root/${name}`) ?? '')).map((mask) => ({
         name,
         mask,
       })),

@@ -2,7 +2,6 @@ import { type Body, type Control, fail, judge, l1, none, pass } from '../control
 import { type Facts, readIfThere, requireLive } from '../facts.ts';
 import { ifInstalled, packageInstalled, unitRuns } from '../kinds.ts';
 import { type Chain, type Rule, ruleset } from '../state/firewall.ts';
-import { packages } from '../state/packages.ts';
 import { unit } from '../state/units.ts';
 
 /** Base chains of type filter at a hook. */
@@ -182,7 +181,6 @@ export const firewall: readonly Control[] = [
       'ufw, firewalld and netfilter-persistent are not installed, or neither enabled nor active',
     mend: 'apt-get purge ufw firewalld iptables-persistent',
     check: (facts) => {
-      packages(facts);
       const used = ['ufw.service', 'firewalld.service', 'netfilter-persistent.service']
         .map((name) => unit(facts, name))
         .filter((one) => one.active || one.enabled.startsWith('enabled'));

@@ -1,5 +1,5 @@
 import { type Body, type Control, fail, judge, l1, l2, none, notApplicable } from '../control.ts';
-import { dropIns, type Facts, readIfThere } from '../facts.ts';
+import { dropIns, type Facts, readIfThere, requireLive } from '../facts.ts';
 import {
   accessProblem,
   auditd,
@@ -12,8 +12,8 @@ import {
   unitRuns,
 } from '../kinds.ts';
 import {
+  type AuditRule,
   auditdConf,
-  recorded,
   ruleLines,
   rulesInKernel,
   rulesOnDisk,
@@ -160,7 +160,15 @@ const privileged: Body = {
   },
 };
 
-const as = (path: string, title: string) => audited(title, watch(path, 'x'));
+/** The use of one program, where it is there. */
+function use(path: string): Body {
+  const body = audited(`The use of ${path.split('/').at(-1)} is recorded`, watch(path, 'x'));
+  return {
+    ...body,
+    check: (facts) =>
+      facts.tree.stat(path) ? body.check(facts) : notApplicable(`there is no ${path}`),
+  };
+}
 
 const denied = (error: string) => calls(['openat', 'truncate', 'ftruncate'], [`exit=-${error}`]);
 
@@ -187,6 +195,18 @@ const immutable: Body = {
   },
 };
 
+/** True if two rules are for the same; the kernel lists filters in its own words. */
+function sameRule(a: AuditRule, b: AuditRule): boolean {
+  return (
+    a.path === b.path &&
+    a.always === b.always &&
+    a.syscalls.size === b.syscalls.size &&
+    [...a.syscalls].every((name) => b.syscalls.has(name)) &&
+    [...a.permissions].sort().join('') === [...b.permissions].sort().join('') &&
+    a.fields.length === b.fields.length
+  );
+}
+
 const same: Body = {
   title: 'The rules on disk are the rules in the kernel',
   checks: 'every rule of /etc/audit/rules.d is in `auditctl -l`, and their numbers are the same',
@@ -194,11 +214,7 @@ const same: Body = {
   check: (facts) => {
     const kernel = rulesInKernel(facts);
     const disk = rulesOnDisk(facts);
-    const lost = disk.filter((rule) =>
-      rule.path === undefined
-        ? !recorded(kernel, { syscalls: [...rule.syscalls] })
-        : !recorded(kernel, watch(rule.path, rule.permissions)),
-    );
+    const lost = disk.filter((rule) => !kernel.some((one) => sameRule(rule, one)));
     return none(
       [
         ...lost.map((rule) => `not in the kernel: ${rule.text}`),
@@ -237,8 +253,12 @@ function auditFiles(
   };
 }
 
-const auditLogs = (facts: Facts) =>
-  facts.tree.list(logDirectory).map((name) => `${logDirectory}/${name}`);
+function auditLogs(facts: Facts): string[] {
+  const names = facts.tree.list(logDirectory);
+  // They are made when auditd first runs.
+  if (names.length === 0) requireLive(facts);
+  return names.map((name) => `${logDirectory}/${name}`);
+}
 const auditConfig = (facts: Facts) => [
   ...facts.tree
     .list('/etc/audit')
@@ -507,11 +527,11 @@ export const logging: readonly Control[] = [
       watch('/etc/apparmor.d'),
     ),
   ),
-  l2('6.2.3.27', as('/usr/bin/chcon', 'The use of chcon is recorded')),
-  l2('6.2.3.28', as('/usr/bin/setfacl', 'The use of setfacl is recorded')),
-  l2('6.2.3.29', as('/usr/bin/chacl', 'The use of chacl is recorded')),
-  l2('6.2.3.30', as('/usr/sbin/usermod', 'The use of usermod is recorded')),
-  l2('6.2.3.31', as('/usr/bin/kmod', 'The use of kmod is recorded')),
+  l2('6.2.3.27', use('/usr/bin/chcon')),
+  l2('6.2.3.28', use('/usr/bin/setfacl')),
+  l2('6.2.3.29', use('/usr/bin/chacl')),
+  l2('6.2.3.30', use('/usr/sbin/usermod')),
+  l2('6.2.3.31', use('/usr/bin/kmod')),
   l2(
     '6.2.3.32',
     audited('Loaded kernel modules are recorded', calls(['init_module', 'finit_module'])),

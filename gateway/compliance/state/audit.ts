@@ -66,6 +66,22 @@ export const auditdConf = once(
     ),
 );
 
+/** Filters that leave out only daemons (whose login UID is unset), or only what failed. */
+const usual = /^(arch=b64|key=|auid>=1000$|auid!=(unset|-1|4294967295)$|success=1$)/;
+
+/** The other order of a comparison of fields: auditctl -l does not keep the one that was given. */
+const swapped = (filter: string) => filter.replace(/^(\w+)!=(\w+)$/, '$2!=$1');
+
+/** True if a rule has the filters that are wanted, and else none that would make it record less. */
+function filtersAre(rule: AuditRule, wanted: readonly string[]): boolean {
+  const accepted = new Set(wanted.flatMap((filter) => [filter, swapped(filter)]));
+  return (
+    wanted.every((filter) =>
+      rule.fields.some((one) => one === filter || one === swapped(filter)),
+    ) && rule.fields.every((field) => usual.test(field) || accepted.has(field))
+  );
+}
+
 /**
  * True if a rule records what the control wants: a path with these permissions, or every one of these
  * system calls of the 64-bit ABI under a filter that `filter` takes.
@@ -81,18 +97,17 @@ export function recorded(rules: readonly AuditRule[], wanted: Wanted): boolean {
     return always.some(
       (rule) =>
         rule.path !== undefined &&
+        filtersAre(rule, []) &&
         (path === rule.path || path.startsWith(`${rule.path}/`)) &&
         [...wanted.permissions].every((letter) => rule.permissions.includes(letter)),
     );
   }
-  const filters = wanted.filter ?? [];
   return wanted.syscalls.every((name) =>
     always.some(
       (rule) =>
         (rule.syscalls.has(name) || rule.syscalls.has('all')) &&
         rule.path === undefined &&
-        !rule.fields.includes('arch=b32') &&
-        filters.every((filter) => rule.fields.includes(filter)),
+        filtersAre(rule, wanted.filter ?? []),
     ),
   );
 }
