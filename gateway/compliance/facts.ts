@@ -32,7 +32,7 @@ function commands(units: readonly string[]): Record<Question, readonly string[]>
     systemctl: [
       'systemctl',
       'show',
-      '--property=Id,Names,LoadState,ActiveState,UnitFileState,SubState',
+      '--property=Id,Names,LoadState,ActiveState,UnitFileState',
       ...units,
     ],
     sshd: ['sshd', '-T'],

@@ -138,7 +138,6 @@ const sudoSetting = (
   checks: `Defaults ${key} in /etc/sudoers and what it includes: ${wanted}`,
   mend: `In /etc/sudoers.d: ${mend}`,
   check: (facts) => {
-    if (sudoers(facts).length === 0) return fail('/etc/sudoers says nothing');
     const value = sudoDefaults(facts).get(key);
     return judge(right(value), `${key} ${value === undefined ? 'is not set' : `= ${value}`}`);
   },
@@ -955,6 +954,7 @@ export const accessControl: readonly Control[] = [
     mend: 'Take nologin out of /etc/shells',
     check: (facts) => {
       const text = facts.tree.read('/etc/shells');
+      if (!text.trim()) return fail('/etc/shells lists no shell');
       return /^[^#]*\/nologin\b/m.test(text)
         ? fail('/etc/shells lists nologin')
         : pass('/etc/shells does not list it');

@@ -214,6 +214,7 @@ const same: Body = {
   check: (facts) => {
     const kernel = rulesInKernel(facts);
     const disk = rulesOnDisk(facts);
+    if (disk.length === 0) return fail('there are no rules on disk');
     const lost = disk.filter((rule) => !kernel.some((one) => sameRule(rule, one)));
     return none(
       [

@@ -15,9 +15,11 @@ const wireless: Body = {
       ['phy80211', 'wireless'].some((mark) => facts.tree.stat(`/sys/class/net/${name}/${mark}`)),
     );
     // IFF_UP is bit 0: netdevice(7).
-    const up = radios.filter(
-      (name) => Number(facts.tree.read(`/sys/class/net/${name}/flags`).trim()) & 1,
-    );
+    const up = radios.filter((name) => {
+      const flags = facts.tree.read(`/sys/class/net/${name}/flags`).trim();
+      if (!/^0x[\da-f]+$/.test(flags)) throw new Error(`the flags of ${name} are '${flags}'`);
+      return Number(flags) & 1;
+    });
     return none(
       up.map((name) => `${name} is up`),
       radios.length ? `${radios.join(', ')} is down` : 'there is no wireless interface',

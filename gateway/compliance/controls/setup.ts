@@ -235,6 +235,7 @@ function banner(path: string, required: boolean): Body {
     checks: `${path}${required ? ' is not empty and' : ''} names neither Debian nor its versions (\\m, \\r, \\s, \\v)`,
     mend: `Write a warning to ${path} that says who may log in, and nothing of the system`,
     check: (facts) => {
+      if (facts.tree.list('/etc').length === 0) throw new Error('/etc cannot be read');
       const text = readIfThere(facts, path)?.trim();
       if (!text)
         return required ? fail(`${path} says nothing`) : pass(`${path} is empty or absent`);

@@ -14,6 +14,8 @@ const loopback = /^(.{6}7F|0{24}01000000|0000000000000000FFFF0000.{6}7F)$/;
 /** Sockets that wait for others: TCP in state LISTEN (0A), UDP without a peer: proc(5). */
 export const listening = once((facts): readonly Listener[] => {
   requireLive(facts);
+  if (!/local_address/.test(facts.tree.read('/proc/net/tcp')))
+    throw new Error('/proc/net/tcp is no table of sockets');
   return (['tcp', 'tcp6', 'udp', 'udp6'] as const).flatMap((name) =>
     // A kernel without IPv6 has no tcp6; without tcp nothing is known.
     facts.tree.stat(`/proc/net/${name}`) || !name.endsWith('6')

@@ -1,7 +1,11 @@
 import { type Facts, once, settings } from '../facts.ts';
 
 /** Lines of /etc/sudoers and all that it includes, continued lines joined: sudoers(5). */
-export const sudoers = once((facts): readonly string[] => lines(facts, '/etc/sudoers', 0));
+export const sudoers = once((facts): readonly string[] => {
+  const found = lines(facts, '/etc/sudoers', 0);
+  if (found.length === 0) throw new Error('/etc/sudoers says nothing');
+  return found;
+});
 
 function lines(facts: Facts, path: string, depth: number): string[] {
   if (depth > 8) throw new Error(`${path} includes itself`);
