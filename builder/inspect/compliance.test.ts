@@ -15,6 +15,7 @@ let tree = '';
 let image = '';
 
 const files: Record<string, string> = {
+  '/boot/firmware/cmdline.txt': 'root=/dev/mmcblk0p2\n',
   '/etc/group': 'root:x:0:\nshadow:x:42:\n',
   '/etc/passwd': 'root:x:0:0:root:/root:/bin/bash\n',
   '/etc/shadow': 'root:!*:20000:0:99999:7:::\n',

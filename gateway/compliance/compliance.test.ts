@@ -548,6 +548,16 @@ const breaks: [name: string, broken: Break, ...ids: string[]][] = [
     '6.2.3.37',
   ],
   [
+    'a watch of one system call',
+    says(
+      'auditctl',
+      /-w \/etc\/group .*/,
+      '-a always,exit -F arch=b64 -S openat -F path=/etc/group -F perm=wa -F key=one',
+    ),
+    '6.2.3.12',
+    '6.2.3.37',
+  ],
+  [
     'a rule that the kernel has and the disk lost',
     edit(rules, /^-w \/etc\/hosts .*\n/m, ''),
     '6.2.3.7',

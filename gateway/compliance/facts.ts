@@ -43,6 +43,7 @@ function commands(units: readonly string[]): Record<Question, readonly string[]>
     find: [
       'find',
       '/',
+      '-ignore_readdir_race',
       '-xdev',
       ...['(', '-path', '*/containers/storage', '-o', '-path', '/var/lib/docker', ')'],
       ...['-prune', '-o', '-not', '-type', 'l'],

@@ -26,7 +26,7 @@ const logHost = {
 };
 const aide = {
   reason:
-    'A database on the same SD card says nothing that an intruder could not rewrite, and reading the whole card takes a Pi many minutes a day. debsums and the audit rules watch instead.',
+    'A database on the same SD card says nothing that an intruder could not rewrite, and reading the whole card takes a Pi many minutes a day. The audit rules watch the files that matter as they change, and dpkg --verify compares those of packages.',
 };
 const output =
   'The traffic of the gateway itself (updates, time, DNS, tunnels, dynamic DNS) goes to addresses that change; a list of them breaks, and the sandbox of each service limits it better.';

@@ -92,7 +92,7 @@ const installed = [
   ...['cron', 'at', 'systemd-coredump', 'network-manager', 'rsync'],
 ];
 
-/** As both the rules on disk and `auditctl -l` have them. */
+/** As they are written on disk. */
 const auditRules = [
   ...['/etc/sudoers', '/etc/sudoers.d', '/etc/issue', '/etc/issue.net', '/etc/hosts'],
   ...['/etc/hostname', '/etc/systemd/network', '/etc/NetworkManager', '/etc/localtime'],
@@ -125,6 +125,15 @@ const auditRules = [
         `-a always,exit -F arch=b64 -S openat,truncate,ftruncate -F exit=-${error} -k refused`,
     ),
   );
+
+/** As `auditctl -l` lists them: not in the words that they were written in. */
+const listed = auditRules.map((rule) =>
+  rule
+    .replace('always,exit -F path', 'always,exit -S all -F path')
+    .replace(/(always,exit.*) -k (\S+)$/, '$1 -F key=$2')
+    .replace('euid!=uid', 'uid!=euid')
+    .replace('auid!=unset', 'auid!=-1'),
+);
 
 const sshd = {
   allowgroups: 'sudo',
@@ -200,7 +209,7 @@ export function soundMachine(): Machine {
         .map((pair) => pair.join(' '))
         .join('\n'),
       nft,
-      auditctl: auditRules.join('\n'),
+      auditctl: listed.join('\n'),
       find: 'd 1777 0 0 4096 /tmp\0f 4755 0 0 1000 /usr/bin/sudo\0f 640 0 42 900 /etc/shadow\0',
     },
     files: {

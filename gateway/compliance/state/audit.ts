@@ -27,13 +27,16 @@ export function parseRule(text: string): AuditRule | undefined {
     else if (option === '-a' || option === '-A') always = value.split(',').includes('always');
     else if (option === '-S') for (const one of value.split(',')) syscalls.add(one);
     else if (option === '-F' || option === '-C') {
-      const [, name, inner = ''] = /^(path|dir|perm)=(.*)$/.exec(value) ?? [];
+      const [, name, inner = ''] = /^(path|dir|perm|key)=(.*)$/.exec(value) ?? [];
       if (name === 'perm') permissions = inner;
-      else if (name) path = inner;
+      else if (name === 'path' || name === 'dir') path = inner;
+      else if (name === 'key') continue;
       else fields.push(value);
     }
   }
   if (path === undefined && syscalls.size === 0) return undefined;
+  // The kernel lists a rule for a path with all system calls, which it needs not say.
+  if (path !== undefined) syscalls.delete('all');
   // /var/run is a link to /run, and both are written.
   const place = path?.replace(/(?<=.)\/$/, '').replace(/^\/var\/run(?=\/)/, '/run');
   return { text, path: place, permissions: permissions || 'rwxa', syscalls, fields, always };
@@ -67,7 +70,7 @@ export const auditdConf = once(
 );
 
 /** Filters that leave out only daemons (whose login UID is unset), or only what failed. */
-const usual = /^(arch=b64|key=|auid>=1000$|auid!=(unset|-1|4294967295)$|success=1$)/;
+const usual = /^(arch=b64$|auid>=1000$|auid!=(unset|-1|4294967295)$|success=1$)/;
 
 /** The other order of a comparison of fields: auditctl -l does not keep the one that was given. */
 const swapped = (filter: string) => filter.replace(/^(\w+)!=(\w+)$/, '$2!=$1');
@@ -97,6 +100,7 @@ export function recorded(rules: readonly AuditRule[], wanted: Wanted): boolean {
     return always.some(
       (rule) =>
         rule.path !== undefined &&
+        rule.syscalls.size === 0 &&
         filtersAre(rule, []) &&
         (path === rule.path || path.startsWith(`${rule.path}/`)) &&
         [...wanted.permissions].every((letter) => rule.permissions.includes(letter)),
