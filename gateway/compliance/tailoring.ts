@@ -24,10 +24,6 @@ const logHost = {
   reason:
     'A home or small office has no log host to send to; where one is there, the owner sets it up. That nothing is received from others is checked (6.1.1.2.4).',
 };
-const aide = {
-  reason:
-    'A database on the same SD card says nothing that an intruder could not rewrite, and reading the whole card takes a Pi many minutes a day. The audit rules watch the files that matter as they change, and dpkg --verify compares those of packages.',
-};
 const output =
   'The traffic of the gateway itself (updates, time, DNS, tunnels, dynamic DNS) goes to addresses that change; a list of them breaks, and the sandbox of each service limits it better.';
 
@@ -41,6 +37,11 @@ export const tailoring: Readonly<Record<string, Tailoring>> = {
   '1.1.2.5.1': partition,
   '1.1.2.6.1': partition,
   '1.1.2.7.1': partition,
+  '1.3.1.1': {
+    reason:
+      'apparmor-utils are programs for writing profiles; what loads and enforces them is in apparmor, with aa-status.',
+    instead: 'the package apparmor alone',
+  },
   '1.4.1': {
     reason:
       'The firmware of a Raspberry Pi has no password: who holds the SD card can change anything on it. There is no GRUB.',
@@ -69,6 +70,11 @@ export const tailoring: Readonly<Record<string, Tailoring>> = {
   '6.1.1.2.1': logHost,
   '6.1.1.2.2': logHost,
   '6.1.1.2.3': logHost,
+  '6.2.1.1': {
+    reason:
+      'audispd-plugins send records to other machines and directories, of which there are none (6.1.1.2.1).',
+    instead: 'the package auditd alone',
+  },
   '6.2.2.2': {
     reason: 'Logs that are never deleted fill the SD card and stop the gateway.',
     instead: 'old logs are rotated, and at least four are kept',
@@ -83,7 +89,9 @@ export const tailoring: Readonly<Record<string, Tailoring>> = {
     reason: 'There is no mail server, and a halt would take the network down (6.2.2.3).',
     instead: 'little space is told at least to syslog, from where alerts are sent',
   },
-  '6.3.1': aide,
-  '6.3.2': aide,
-  '6.3.3': aide,
+  '6.3.1': {
+    reason:
+      'aide-common brings a daily run and mail to root, and there is no mail here; the gateway has a timer of its own (6.3.2).',
+    instead: 'the package aide alone',
+  },
 };

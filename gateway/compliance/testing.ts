@@ -87,8 +87,8 @@ const sysctls: Record<string, string> = {
 };
 
 const installed = [
-  ...['dpkg', 'unattended-upgrades', 'apparmor', 'apparmor-utils', 'chrony', 'nftables', 'sudo'],
-  ...['libpam-runtime', 'libpam-modules', 'libpam-pwquality', 'auditd', 'audispd-plugins'],
+  ...['dpkg', 'unattended-upgrades', 'apparmor', 'aide', 'chrony', 'nftables', 'sudo'],
+  ...['libpam-runtime', 'libpam-modules', 'libpam-pwquality', 'auditd'],
   ...['cron', 'at', 'systemd-coredump', 'network-manager', 'rsync'],
 ];
 
@@ -98,7 +98,7 @@ const auditRules = [
   ...['/etc/hostname', '/etc/systemd/network', '/etc/NetworkManager', '/etc/localtime'],
   ...['/etc/group', '/etc/passwd', '/etc/shadow', '/etc/gshadow', '/etc/security/opasswd'],
   ...['/etc/nsswitch.conf', '/etc/pam.conf', '/etc/pam.d', '/run/utmp', '/var/log/wtmp'],
-  ...['/var/log/btmp', '/var/log/lastlog', '/run/faillock', '/etc/apparmor', '/etc/apparmor.d'],
+  ...['/var/log/btmp', '/var/lib/lastlog', '/run/faillock', '/etc/apparmor', '/etc/apparmor.d'],
   '/var/log/sudo.log',
 ]
   .map((path) => `-w ${path} -p wa -k watched`)
@@ -109,7 +109,8 @@ const auditRules = [
     '-a always,exit -F path=/usr/sbin/usermod -F perm=x -F auid>=1000 -F auid!=unset -k use',
     '-a always,exit -F arch=b64 -C euid!=uid -F auid!=unset -S execve -k as-other',
     ...[
-      'adjtimex,settimeofday,clock_settime',
+      'adjtimex,settimeofday',
+      'clock_settime -F a0=0x0',
       'sethostname,setdomainname',
       'fchmod,fchmodat',
       'fchown,fchownat',
@@ -160,7 +161,7 @@ const sshd = {
 
 const running = [
   ...['chrony.service', 'cron.service', 'nftables.service', 'auditd.service'],
-  'systemd-journald.service',
+  ...['systemd-journald.service', 'pi-gateway-integrity.timer'],
 ];
 
 const unitsText = unitsAsked
@@ -325,6 +326,8 @@ export function soundMachine(): Machine {
       '/home/gateway/': { mode: 0o700, uid: 1000, gid: 1000 },
       '/home/gateway/.profile': { text: '', uid: 1000, gid: 1000 },
       '/home/owner/': { mode: 0o700, uid: 1001, gid: 1001 },
+      '/etc/aide/aide.conf':
+        'database_in=file:/var/lib/aide/aide.db\nKept = ftype+p+u+g+s+sha512+xattrs+acl\n/usr/sbin Kept\n',
       '/etc/audit/auditd.conf': {
         text: 'max_log_file = 8\nnum_logs = 5\nmax_log_file_action = ROTATE\nspace_left_action = SYSLOG\nadmin_space_left_action = SYSLOG\ndisk_full_action = SYSLOG\ndisk_error_action = SYSLOG\n',
         mode: 0o640,

@@ -1,4 +1,4 @@
-import { type Body, type Control, fail, judge, l1, none, pass } from '../control.ts';
+import { type Body, type Control, fail, l1, none, pass } from '../control.ts';
 import { type Facts, readIfThere, requireLive } from '../facts.ts';
 import { ifInstalled, packageInstalled, unitRuns } from '../kinds.ts';
 import { type Chain, type Rule, ruleset } from '../state/firewall.ts';
@@ -74,16 +74,18 @@ const established: Body = {
   title: 'Answers to what was begun come in',
   checks: 'nft: a rule of the input chains accepts ct state established',
   mend: "nft: 'ct state established,related accept'",
-  check: (facts) =>
-    judge(
-      rulesAt(facts, 'input').some(
-        (rule) =>
-          /"key":"state"/.test(text(rule)) &&
-          /"established"/.test(text(rule)) &&
-          /"accept":|"vmap":/.test(text(rule)),
-      ),
-      'rules of the input chains were read',
-    ),
+  check: (facts) => {
+    const rules = rulesAt(facts, 'input');
+    const open = rules.some(
+      (rule) =>
+        /"key":"state"/.test(text(rule)) &&
+        /"established"/.test(text(rule)) &&
+        /"accept":|"vmap":/.test(text(rule)),
+    );
+    return open
+      ? pass('a rule of the input chains accepts what is established')
+      : fail(`none of ${rules.length} rules of the input chains accepts what is established`);
+  },
 };
 
 const hooks = ['input', 'forward'] as const;

@@ -334,10 +334,7 @@ export const setup: readonly Control[] = [
   ),
   l1('1.2.2.1', updates),
 
-  l1(
-    '1.3.1.1',
-    packageInstalled(['apparmor', 'apparmor-utils'], 'AppArmor and its tools are installed'),
-  ),
+  l1('1.3.1.1', packageInstalled(['apparmor'], 'AppArmor is installed')),
   l1('1.3.1.2', apparmorEnabled),
   l1('1.3.1.3', profilesEnforced),
   l1(

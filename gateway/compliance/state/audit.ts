@@ -76,8 +76,12 @@ const usual = /^(arch=b64$|auid>=1000$|auid!=(unset|-1|4294967295)$|success=1$)/
 const swapped = (filter: string) => filter.replace(/^(\w+)!=(\w+)$/, '$2!=$1');
 
 /** True if a rule has the filters that are wanted, and else none that would make it record less. */
-function filtersAre(rule: AuditRule, wanted: readonly string[]): boolean {
-  const accepted = new Set(wanted.flatMap((filter) => [filter, swapped(filter)]));
+function filtersAre(
+  rule: AuditRule,
+  wanted: readonly string[],
+  mayHave: readonly string[] = [],
+): boolean {
+  const accepted = new Set([...wanted, ...mayHave].flatMap((filter) => [filter, swapped(filter)]));
   return (
     wanted.every((filter) =>
       rule.fields.some((one) => one === filter || one === swapped(filter)),
@@ -87,11 +91,11 @@ function filtersAre(rule: AuditRule, wanted: readonly string[]): boolean {
 
 /**
  * True if a rule records what the control wants: a path with these permissions, or every one of these
- * system calls of the 64-bit ABI under a filter that `filter` takes.
+ * system calls of the 64-bit ABI with the filters of `filter`, and at most those of `mayHave`.
  */
 export type Wanted =
   | { path: string; permissions: string }
-  | { syscalls: readonly string[]; filter?: readonly string[] };
+  | { syscalls: readonly string[]; filter?: readonly string[]; mayHave?: readonly string[] };
 
 export function recorded(rules: readonly AuditRule[], wanted: Wanted): boolean {
   const always = rules.filter((rule) => rule.always);
@@ -111,7 +115,7 @@ export function recorded(rules: readonly AuditRule[], wanted: Wanted): boolean {
       (rule) =>
         (rule.syscalls.has(name) || rule.syscalls.has('all')) &&
         rule.path === undefined &&
-        filtersAre(rule, wanted.filter ?? []),
+        filtersAre(rule, wanted.filter ?? [], wanted.mayHave),
     ),
   );
 }
