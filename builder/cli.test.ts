@@ -20,6 +20,7 @@ const commands = [
   ['boot'],
   ['inspect'],
   ['diff'],
+  ['compliance'],
   ['cache', 'ls'],
   ['cache', 'prune'],
   ['stage', 'ls'],

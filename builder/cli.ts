@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
+import { type ComplianceFlags, complianceOptions } from '../gateway/compliance/command.ts';
 import { insideNamespace, runInNamespace } from './chroot/namespace.ts';
 import { explainConfig } from './config/explain.ts';
 import { configJsonSchema } from './config/json-schema.ts';
@@ -210,6 +211,24 @@ program
     const result = await diffImages(resolve(a), resolve(b));
     print(o, result, () => diffText(result));
   });
+
+complianceOptions(
+  program
+    .command('compliance [image]')
+    .description('judge an image by the CIS benchmark for Debian, as far as files tell')
+    .option('--tree <directory>', 'a root file system in a directory instead of an image'),
+).action(async (image: string | undefined, o: Common & ComplianceFlags & { tree?: string }) => {
+  const { judgeImage, judgeDirectory } = await import('./inspect/compliance.ts');
+  if (o.tree !== undefined) {
+    process.exitCode = await judgeDirectory(resolve(o.tree), o);
+    return;
+  }
+  const { name, paths } = (await openProject({})).loaded.config;
+  process.exitCode = await judgeImage(
+    resolve(image ?? join(root, paths.output, name, `${name}.img`)),
+    o,
+  );
+});
 
 const cache = program
   .command('cache')

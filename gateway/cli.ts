@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addCompliance } from './compliance/command.ts';
 import { present } from './errors.ts';
 
 /** pi-gateway: the owner's command on the device. Each area adds its own commands. */
@@ -16,7 +17,7 @@ Exit codes:
   2  wrong command line`,
   );
 
-const areas: readonly ((program: Command) => void)[] = [];
+const areas: readonly ((program: Command) => void)[] = [addCompliance];
 for (const add of areas) add(program);
 
 try {

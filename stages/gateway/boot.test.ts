@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { device } from '../../builder/qemu/harness.ts';
+import type { Report } from '../../gateway/compliance/report.ts';
+
+const gateway = device();
+
+async function judge(): Promise<Report> {
+  // Exit code 1 says that something fails; what it is, is in the report.
+  const { stdout, stderr } = await gateway.sshResult('sudo pi-gateway compliance --json');
+  expect(stderr).toBe('');
+  return JSON.parse(stdout) as Report;
+}
+
+const failed = (report: Report) =>
+  report.controls.filter((control) => control.state === 'fail').map((control) => control.id);
+
+test('the compliance report takes ten seconds at most, and its score is 90 or more', async () => {
+  await gateway.ssh('true'); // the connection is not part of it
+  const start = Date.now();
+  const report = await judge();
+  expect((Date.now() - start) / 1000).toBeLessThan(10);
+  expect(report.live).toBe(true);
+  expect(report.controls.length).toBeGreaterThan(300);
+  const unreadable = report.controls.filter((one) => one.evidence.startsWith('cannot be checked'));
+  expect(unreadable.map((one) => `${one.id} ${one.evidence}`)).toEqual([]);
+  expect(
+    report.score.percent,
+    report.controls
+      .filter((one) => one.state === 'fail')
+      .map((one) => `${one.id} ${one.title}: ${one.evidence}`)
+      .join('\n'),
+  ).toBeGreaterThanOrEqual(90);
+});
+
+test.each([
+  {
+    what: 'a kernel parameter',
+    id: '1.5.5',
+    spoil: 'sudo sysctl -qw kernel.dmesg_restrict=0',
+    mend: 'sudo sysctl -qw kernel.dmesg_restrict=1',
+  },
+  {
+    what: "a file's permissions",
+    id: '1.6.6',
+    spoil: 'sudo chmod 0664 /etc/issue.net',
+    mend: 'sudo chmod 0644 /etc/issue.net',
+  },
+])(
+  'it sees the state of the machine: $what that is changed fails $id and nothing else',
+  async (o) => {
+    const before = failed(await judge());
+    expect(before).not.toContain(o.id);
+    await gateway.ssh(o.spoil);
+    try {
+      const after = await judge();
+      expect(failed(after).filter((id) => !before.includes(id))).toEqual([o.id]);
+    } finally {
+      await gateway.ssh(o.mend);
+    }
+    expect(failed(await judge())).not.toContain(o.id);
+  },
+);
+
+test('without root it says that it needs root', async () => {
+  const { exitCode, stderr } = await gateway.sshResult('pi-gateway compliance');
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain('sudo pi-gateway');
+});
