@@ -26,7 +26,14 @@ export async function applyConfig(
   await writeFiles(session, stage.files);
   const { enable, disable, mask } = stage.services;
   if (mask.length) await session.run('systemctl', ['mask', ...mask]);
-  if (disable.length) await session.run('systemctl', ['disable', ...disable]);
+  if (disable.length) {
+    await session.run('systemctl', ['disable', ...disable]);
+    // On its first boot systemd enables all that no preset disables: systemd.preset(5).
+    await session.write(
+      `/etc/systemd/system-preset/50-pi-gateway-${stage.stage.definition.name}.preset`,
+      disable.map((unit) => `disable ${unit}\n`).join(''),
+    );
+  }
   if (enable.length) await session.run('systemctl', ['enable', ...enable]);
   await stage.stage.definition.run?.(session, stage.options, config);
 }

@@ -26,7 +26,7 @@ export type ConfigStep = {
 export type LayerStep = PackageStep | ConfigStep;
 
 /** Bump when the way layers are made changes, so that no layer of the old way is used again. */
-const engine = '1';
+const engine = '2';
 
 /**
  * The layers of the stages, lowest first: first every stage's packages, then every stage's files,

@@ -58,3 +58,8 @@ test('sshd speaks post-quantum key exchange, and nothing that it should not', as
 test('fail2ban watches sshd through the journal', async () => {
   expect(await device().ssh('sudo fail2ban-client status sshd')).toContain('Journal matches');
 });
+
+test("what the stage turned off stays off, also after the first boot's presets", async () => {
+  const state = await device().sshResult('systemctl is-enabled ssh.socket');
+  expect(state.stdout.trim()).toBe('disabled');
+});
