@@ -123,6 +123,8 @@ export const system = defineStage({
       // 20 MB of Python that only wait for a shutdown; apt-daily-upgrade.service holds one up by itself.
       'unattended-upgrades.service',
       ...(o.journal === 'volatile' ? ['systemd-journal-flush.service'] : []),
+      // auditd has the kernel's audit records; a second copy in the journal would only wear the card.
+      ...(o.audit ? ['systemd-journald-audit.socket'] : []),
     ],
   }),
   files: {
