@@ -98,6 +98,7 @@ export const system = defineStage({
     'sudo',
     'unattended-upgrades',
     'libpam-pwquality',
+    'cracklib-runtime', // the dictionary that pwquality looks into
     'logrotate', // keeps sudo's log within bounds
     ...(o.locale === 'C.UTF-8' ? [] : ['locales']),
     o.time === 'chrony' ? 'chrony' : 'systemd-timesyncd',
