@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { addCompliance } from './compliance/command.ts';
 import { present } from './errors.ts';
+import { addSshCommands } from './ssh/command.ts';
 
 /** pi-gateway: the owner's command on the device. Each area adds its own commands. */
 const program = new Command('pi-gateway')
@@ -17,7 +18,7 @@ Exit codes:
   2  wrong command line`,
   );
 
-const areas: readonly ((program: Command) => void)[] = [addCompliance];
+const areas: readonly ((program: Command) => void)[] = [addCompliance, addSshCommands];
 for (const add of areas) add(program);
 
 try {

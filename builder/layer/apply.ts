@@ -16,6 +16,7 @@ import { BuildError, exitCode } from '../errors.ts';
 import { packagesOf } from '../inspect/dpkg.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
 import type { OverlayEntry } from '../overlay/render.ts';
+import { bootMountOptions, sharedMemoryMount } from './fstab.ts';
 
 /** Writes the stage's files, sets its services, runs its code. */
 export async function applyConfig(
@@ -89,8 +90,13 @@ class Owners {
   }
 }
 
-/** Paths whose content goes into an initramfs; a layer that has one needs it made anew. */
+/**
+ * Paths whose content goes into an initramfs, or into the files on bootfs that are written with it; a
+ * layer that has one needs them made anew.
+ */
 const initramfsInputs = [
+  'etc/default/raspi-extra-cmdline',
+  'etc/default/raspi-firmware-custom',
   'etc/initramfs-tools',
   'etc/modprobe.d',
   'etc/modules-load.d',
@@ -124,8 +130,9 @@ export async function setUpDebianBoot(session: Session, setup: BootSetup): Promi
     '/etc/fstab',
     [
       'proc                  /proc           proc    defaults                                   0 0',
-      `PARTUUID=${setup.diskId}-01  /boot/firmware  vfat    defaults,noatime,umask=0077,shortname=mixed  0 2`,
+      `PARTUUID=${setup.diskId}-01  /boot/firmware  vfat    ${bootMountOptions},shortname=mixed  0 2`,
       `PARTUUID=${setup.diskId}-02  /               ext4    defaults,noatime                           0 1`,
+      sharedMemoryMount,
       '',
     ].join('\n'),
   );

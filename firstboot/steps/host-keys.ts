@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import type { Step } from '../step.ts';
 import { at, readIfThere, type System, syncDirectory, writeDurably } from '../system.ts';
 
-/** No ECDSA: its NIST curves are the ones that sshd is told not to use. 3072 bit: NIST SP 800-57. */
+/**
+ * No ECDSA: its NIST curves are the ones that sshd is told not to use. RSA of 4096 bit: what ssh-audit's
+ * policy for Debian 13 asks for. Measured: 2 s under emulation (3072 bit: 1 s), and it is made once.
+ */
 const kinds = [
   { type: 'ed25519', args: [] },
-  { type: 'rsa', args: ['-b', '3072'] },
+  { type: 'rsa', args: ['-b', '4096'] },
 ] as const;
 
 export const hostKeys: Step = {

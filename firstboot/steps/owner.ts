@@ -58,8 +58,13 @@ export const admin: Step = {
         '/bin/bash',
         '--groups',
         'sudo,adm,systemd-journal',
+        // No password, and so none that could grow old: an expired one would refuse the key, too.
         '--password',
         '*',
+        '--inactive',
+        '-1',
+        '--key',
+        'PASS_MAX_DAYS=-1',
         wanted.name,
       ]);
     const user = wanted.user ?? (await findUser(system, wanted.name));

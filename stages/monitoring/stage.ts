@@ -1,15 +1,109 @@
 import { z } from 'zod';
-import { port } from '../../builder/config/fields.ts';
+import { addressIn, port } from '../../builder/config/fields.ts';
 import { defineStage } from '../define.ts';
+
+/** What this stage reads of the wireguard stage's options. */
+type Vpn = { network4: string; network6: string };
+
+/** A limit in percent; 0 turns it off. */
+const percent = z
+  .number({ error: 'must be a percentage, e.g. 90; 0 turns the alert off' })
+  .int('must be a whole percentage, e.g. 90')
+  .min(0, 'must be a percentage from 0 (off) to 100')
+  .max(100, 'must be a percentage from 0 (off) to 100');
+
+/** Services without which the device is no gateway: restarted when they fail, and told if that is no help. */
+const watched = [
+  'auditd.service',
+  'chrony.service',
+  'fail2ban.service',
+  'prometheus-node-exporter.service',
+  'ssh.service',
+  'systemd-networkd.service',
+  'systemd-resolved.service',
+  'systemd-timesyncd.service',
+];
+
+/** Those that run once and stay: told when they fail, but not restarted. */
+const told = ['nftables.service', 'wg-quick@.service', 'apt-daily-upgrade.service'];
 
 export const monitoring = defineStage({
   name: 'monitoring',
-  summary: 'Prometheus node exporter on loopback, with temperature and throttling',
+  summary: 'Prometheus node exporter, wear and temperature, service watch, alerts',
   options: z.strictObject({
-    port: port.default(9100).describe('TCP port on 127.0.0.1'),
+    port: port.default(9100).describe('TCP port of the exporter'),
+    listen: z
+      .enum(['loopback', 'vpn'])
+      .default('loopback')
+      .describe("Who may ask: the device itself, or the VPN's clients too"),
+    limits: z
+      .strictObject({
+        temperature: z
+          .number()
+          .int()
+          .min(0)
+          .max(110)
+          .default(80)
+          .describe('°C for 3 minutes; the Pi slows down from 80 on'),
+        memory: percent.default(90).describe('% in use for 3 minutes'),
+        disk: percent.default(90).describe('% of the root file system'),
+        wear: percent.default(80).describe("% of the flash memory's life, where it tells"),
+      })
+      .prefault({})
+      .describe('When to alert; 0: never'),
   }),
   packages: () => ['prometheus-node-exporter'],
   services: () => ({
-    enable: ['prometheus-node-exporter', 'pi-gateway-metrics.timer'],
+    enable: ['prometheus-node-exporter', 'pi-gateway-metrics.timer', 'pi-gateway-alerts.path'],
   }),
+  derive: (o, config) => {
+    const vpn = o.listen === 'vpn' ? (config.stages.wireguard as Vpn | undefined) : undefined;
+    return {
+      addresses: [
+        `127.0.0.1:${o.port}`,
+        ...(vpn
+          ? [`${addressIn(vpn.network4, 1)}:${o.port}`, `[${addressIn(vpn.network6, 1)}]:${o.port}`]
+          : []),
+      ],
+      allowed: ['localhost', ...(vpn ? [vpn.network4, vpn.network6] : [])],
+    };
+  },
+  validate: (o, config) =>
+    o.listen === 'vpn' && !config.stages.wireguard
+      ? [
+          {
+            path: ['listen'],
+            message:
+              "is vpn, but the wireguard stage is off; turn it on, or take 'listen: loopback'",
+          },
+        ]
+      : [],
+  run: async (chroot) => {
+    for (const unit of [...watched, ...told])
+      await chroot.write(
+        `/etc/systemd/system/${unit}.d/30-watch.conf`,
+        watchDropIn(watched.includes(unit)),
+      );
+  },
 });
+
+/** systemd.unit(5): a failed service is restarted up to 5 times in 10 minutes; then its failure is told. */
+export function watchDropIn(restart: boolean): string {
+  return [
+    '[Unit]',
+    'OnFailure=pi-gateway-alert@%n.service',
+    ...(restart
+      ? [
+          'StartLimitIntervalSec=10min',
+          'StartLimitBurst=5',
+          '',
+          '[Service]',
+          'Restart=on-failure',
+          'RestartSec=5s',
+          '# Not told for each restart, only when they have come to an end.',
+          'RestartMode=direct',
+        ]
+      : []),
+    '',
+  ].join('\n');
+}

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { run } from '../../builder/exec.ts';
-import { device } from '../../builder/qemu/harness.ts';
+import { bootDevice, device } from '../../builder/qemu/harness.ts';
 
 /** A login from outside, with nothing but what is given; true if it got in. */
 async function login(
@@ -47,16 +47,57 @@ test('no password is ever asked for', async () => {
   expect(attempt.text).toContain('Permission denied (publickey)');
 });
 
-test('sshd speaks post-quantum key exchange, and nothing that it should not', async () => {
+test('sshd speaks post-quantum key exchange only, and nothing that it should not', async () => {
   const effective = await device().ssh('sudo sshd -T');
-  expect(effective).toMatch(/^kexalgorithms mlkem768x25519-sha256,/m);
+  expect(effective).toMatch(
+    /^kexalgorithms mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com$/m,
+  );
   expect(effective).toMatch(/^passwordauthentication no$/m);
   expect(effective).toMatch(/^permitrootlogin no$/m);
   expect(effective).not.toMatch(/hmac-sha1|nistp|3des|cbc/);
+  const rsa = await device().ssh('ssh-keygen -l -f /etc/ssh/ssh_host_rsa_key.pub');
+  expect(rsa).toMatch(/^4096 /);
 });
 
-test('fail2ban watches sshd through the journal', async () => {
+test('fail2ban watches sshd through the journal, in its sandbox', async () => {
   expect(await device().ssh('sudo fail2ban-client status sshd')).toContain('Journal matches');
+  // 192.0.2.0/24 is nobody's (RFC 5737). The ban is one of nftables, and ends.
+  await device().ssh('sudo fail2ban-client set sshd banip 192.0.2.7');
+  expect(await device().ssh('sudo nft list table inet f2b-table')).toContain('192.0.2.7');
+  await device().ssh('sudo fail2ban-client set sshd unbanip 192.0.2.7');
+  expect(await device().ssh('sudo nft list table inet f2b-table')).not.toContain('192.0.2.7');
+});
+
+test('host keys rotate: the next ones are offered beside the old, then take over', async () => {
+  // A device of its own: who else talks to the shared one would not know it again.
+  const { device: own } = await bootDevice();
+  const offered = async () =>
+    (
+      await run('ssh-keyscan', ['-t', 'ed25519', '-p', String(own.sshPort), own.host], {
+        timeout: 120_000,
+      })
+    ).stdout.trim();
+  const old = await offered();
+  const begun = JSON.parse(
+    await own.ssh('sudo pi-gateway ssh rotate-host-keys --overlap 1 --json'),
+  ) as { keys: { state: string }[] };
+  expect(begun.keys.filter(({ state }) => state === 'next')).toHaveLength(2);
+  // Clients still meet the key that they know.
+  expect(await offered()).toBe(old);
+  expect(await own.ssh('sudo sshd -T')).toContain('ssh_host_ed25519_key_next');
+  await own.ssh('sudo pi-gateway ssh finish-rotation --now');
+  expect(await offered()).not.toBe(old);
+});
+
+test("an admin's last key is not removed", async () => {
+  const [key] = JSON.parse(await device().ssh('sudo pi-gateway ssh keys list --json')) as {
+    fingerprint: string;
+  }[];
+  const refused = await device().sshResult(
+    `sudo pi-gateway ssh keys remove ${key?.fingerprint ?? ''}`,
+  );
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain('nobody could log in as gateway');
 });
 
 test("what the stage turned off stays off, also after the first boot's presets", async () => {

@@ -1,0 +1,26 @@
+/** FAT has no owners: root alone sees the boot partition, and nothing on it runs. */
+export const bootMountOptions = 'defaults,noatime,nodev,nosuid,noexec,umask=0077';
+
+/** systemd mounts it without noexec (CIS 1.1.2.2.4); systemd-remount-fs(8) adds what fstab says. */
+export const sharedMemoryMount =
+  'tmpfs                 /dev/shm        tmpfs   rw,nodev,nosuid,noexec                     0 0';
+
+/** An image base's fstab with the mount options that the Debian base gets; what is there stays. */
+export function hardenedFstab(text: string): string {
+  const lines = text.split('\n').map((line) => {
+    const [source, target, type, options, ...rest] = line.trim().split(/\s+/);
+    if (
+      !source ||
+      source.startsWith('#') ||
+      !/^\/boot(\/firmware)?$/.test(target ?? '') ||
+      type !== 'vfat'
+    )
+      return line;
+    const wanted = bootMountOptions.split(',');
+    const names = new Set(wanted.map((option) => option.split('=')[0]));
+    const others = (options ?? '').split(',').filter((option) => !names.has(option.split('=')[0]));
+    return [source, target, type, [...wanted, ...others].join(','), ...rest].join('  ');
+  });
+  if (lines.some((line) => line.split(/\s+/)[1] === '/dev/shm')) return lines.join('\n');
+  return `${lines.join('\n').trimEnd()}\n${sharedMemoryMount}\n`;
+}
