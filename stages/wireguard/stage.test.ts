@@ -18,6 +18,7 @@ test('a port that SSH has, and a network without room for clients, are refused',
     wireguard.validate?.(wireguard.options.parse(options), {
       name: 'x',
       stages: { ssh: { port } },
+      ports: [],
     });
   expect(check({})).toEqual([]);
   expect(check({ port: 2222 }, 2222)).toMatchObject([{ path: ['port'] }]);
