@@ -9,6 +9,7 @@ export const monitoring = defineStage({
     port: port.default(9100).describe('TCP port on 127.0.0.1'),
   }),
   packages: () => ['prometheus-node-exporter'],
+  ports: (o) => [{ port: o.port, protocol: 'tcp', zones: [], path: ['port'], name: 'metrics' }],
   services: () => ({
     enable: ['prometheus-node-exporter', 'pi-gateway-metrics.timer'],
   }),
