@@ -1,5 +1,6 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import type { GatewayConfig } from '../stages/define.ts';
 import { type Artifacts, writeArtifacts } from './artifact/artifacts.ts';
 import { partial } from './artifact/compress.ts';
 import { type Base, findDebian, makeDebian } from './base/base.ts';
@@ -10,6 +11,7 @@ import { takeBuildLock } from './chroot/lock.ts';
 import { Mounts, mountOverlay } from './chroot/mounts.ts';
 import { checkCacheDisk, freshScratch } from './chroot/scratch.ts';
 import { openSession, type Session } from './chroot/session.ts';
+import { gatewayConfig } from './config/gateway.ts';
 import type { Config } from './config/schema.ts';
 import { BuildError, exitCode, messageOf } from './errors.ts';
 import { assembleImage } from './image/assemble.ts';
@@ -130,8 +132,11 @@ async function runSteps(b: Build): Promise<BuildResult> {
   const base = await makeBase(b, tools);
   progress.say(`Base: ${base.description}`);
   const sourceDateEpoch = epochOf(config, base);
-  const gateway = { name: config.name, stages: config.stages };
-  const stages = await prepareStages(b.root, b.stages, config);
+  const gateway = gatewayConfig(
+    config,
+    b.stages.map((stage) => stage.definition),
+  );
+  const stages = await prepareStages(b.root, b.stages, gateway);
   const steps = planLayers({
     baseDigest: base.digest,
     stages,
@@ -209,11 +214,10 @@ function epochOf(config: Config, base: Base): number {
 export async function prepareStages(
   root: string,
   stages: readonly LoadedStage[],
-  config: Config,
+  config: GatewayConfig,
 ): Promise<PreparedStage[]> {
-  const gateway = { name: config.name, stages: config.stages };
   return await Promise.all(
-    stages.map((stage) => prepareStage(root, stage, config.stages[stage.definition.name], gateway)),
+    stages.map((stage) => prepareStage(root, stage, config.stages[stage.definition.name], config)),
   );
 }
 

@@ -1,10 +1,30 @@
 import type { z } from 'zod';
 
+/** Networks that the gateway tells apart; stages/firewall/zones.ts says what passes between them. */
+export const zones = ['wan', 'lan', 'vpn', 'containers', 'dmz', 'guest'] as const;
+export type Zone = (typeof zones)[number];
+
+/** A port of the gateway itself that a stage's service listens on. */
+export type Port = {
+  port: number;
+  protocol: 'tcp' | 'udp';
+  /** Zones that it answers to; none for one that only the gateway itself uses. */
+  zones: readonly Zone[];
+  /** The option that sets it, for messages: key path below the stage. */
+  path: readonly (string | number)[];
+  /** The service, e.g. `ssh`. Two stages may have the same port only for the same service. */
+  name: string;
+};
+
+export type StagePort = Port & { stage: string };
+
 /** What every stage, template and check may know of the whole configuration. */
 export type GatewayConfig = {
   name: string;
   /** Options of every enabled stage, by stage name. */
   stages: Record<string, unknown>;
+  /** Ports of every enabled stage. */
+  ports: readonly StagePort[];
 };
 
 /** The device's root filesystem while it is built: every path is one on the device. */
@@ -60,6 +80,8 @@ export type StageDefinition<Schema extends z.ZodType = z.ZodType> = {
   /** Values computed from the options; templates see them as `derived`. Pure. */
   derive?(options: z.output<Schema>, config: GatewayConfig): Record<string, unknown>;
   services?(options: z.output<Schema>): Services;
+  /** Ports that its services listen on: the firewall opens these, and no two stages may share one. */
+  ports?(options: z.output<Schema>): readonly Port[];
   /** Mode and owner of overlay files that are not 0644/0755 root:root, by path on the device. */
   files?: Record<string, FileAttributes>;
   /** TypeScript programs that are bundled by esbuild into one file for the device's nodejs. */

@@ -1,5 +1,6 @@
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gatewayConfig } from '../builder/config/gateway.ts';
 import { type OverlayEntry, renderOverlay } from '../builder/overlay/render.ts';
 import type { GatewayConfig, StageDefinition } from './define.ts';
 
@@ -13,14 +14,29 @@ export type Rendered = {
   mode(path: string): number;
 };
 
-/** Renders a stage's overlay with options as gateway.yaml would give them. */
+/**
+ * Renders a stage's overlay with options as gateway.yaml would give them, beside the `others`: options
+ * of stages that it looks at, or whole stages (with their default options), which then have ports too.
+ */
 export async function renderStage(
   stage: StageDefinition,
   options: Record<string, unknown> = {},
-  others: GatewayConfig['stages'] = {},
+  others: GatewayConfig['stages'] | readonly StageDefinition[] = {},
 ): Promise<Rendered> {
   const parsed = stage.options.parse(options);
-  const config = { name: 'test', stages: { ...others, [stage.name]: parsed } };
+  const neighbours: readonly StageDefinition[] = Array.isArray(others) ? others : [];
+  const config = gatewayConfig(
+    {
+      name: 'test',
+      stages: {
+        ...(Array.isArray(others)
+          ? Object.fromEntries(neighbours.map((one) => [one.name, one.options.parse({})]))
+          : others),
+        [stage.name]: parsed,
+      },
+    },
+    [stage, ...neighbours],
+  );
   const entries = await renderOverlay(
     join(root, 'overlays', stage.name),
     { options: parsed, config, derived: stage.derive?.(parsed, config) ?? {} },

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { zones as zoneNames } from '../../stages/define.ts';
 
 /** Fields that stages share; each says in its message what a right value looks like. */
 
@@ -93,13 +94,25 @@ function formatNetwork(network: Network): string {
   return `${formatIpv6(groups)}/${network.bits}`;
 }
 
-/** True if one of the networks holds the other. */
+/** The network that an address with prefix (10.0.0.1/24) lies in: 10.0.0.0/24. */
+export function networkOf(address: string): string {
+  const network = parseCidr(address);
+  if (!network) throw new Error(`no address with prefix: ${address}`);
+  return formatNetwork(network);
+}
+
+/** True if one of the networks holds the other; a plain address counts as a network of its own. */
 export function networksOverlap(a: string, b: string): boolean {
-  const one = parseCidr(a);
-  const two = parseCidr(b);
+  const one = parseCidr(asNetwork(a));
+  const two = parseCidr(asNetwork(b));
   if (!one || !two || one.family !== two.family) return false;
   const bits = Math.min(one.bits, two.bits);
   return formatNetwork({ ...one, bits }) === formatNetwork({ ...two, bits });
+}
+
+function asNetwork(text: string): string {
+  if (text.includes('/')) return text;
+  return `${text}/${text.includes(':') ? 128 : 32}`;
 }
 
 /** The address at `offset` in the network, without prefix length: 1 is the gateway's own by habit. */
@@ -136,6 +149,43 @@ export const cidr4 = cidrOf([4], '10.66.0.0/24');
 export const cidr6 = cidrOf([6], 'fd66::/64');
 export const cidr = cidrOf([4, 6], '10.66.0.0/24 or fd66::/64');
 
+/** An address of a machine with its network's prefix, as ip-address(8) takes it. */
+function interfaceAddressOf(family: 4 | 6, example: string) {
+  return z.string().superRefine((text, context) => {
+    const refuse = (message: string) => context.addIssue({ code: 'custom', message });
+    const network = parseCidr(text);
+    if (network?.family !== family)
+      return refuse(`must be an address with its prefix, e.g. ${example}`);
+    const spare = network.bytes.length * 8 - network.bits;
+    if (spare < 2) return refuse(`leaves no room for others; take e.g. ${example}`);
+    const net = masked(network);
+    if (network.bytes.every((byte, index) => byte === net[index]))
+      return refuse(
+        `is the network itself; the gateway's address may be ${addressIn(text, 1)}/${network.bits}`,
+      );
+    // IPv6 has no broadcast address.
+    const host = network.bytes.map((byte, index) => byte - (net[index] ?? 0));
+    const ones = host.reduce((sum, byte) => sum + byte.toString(2).replaceAll('0', '').length, 0);
+    if (family === 4 && ones === spare)
+      refuse(
+        `is the broadcast address of its network; the gateway's may be ${addressIn(text, 1)}/${network.bits}`,
+      );
+  });
+}
+
+export const interfaceAddress4 = interfaceAddressOf(4, '192.168.10.1/24');
+export const interfaceAddress6 = interfaceAddressOf(6, 'fd10::1/64');
+
+/** A network interface, at most 15 characters (IFNAMSIZ), or the start of one's name and `*`. */
+export const interfaceName = z
+  .string()
+  .regex(
+    /^(?=.{1,15}$)[A-Za-z0-9][A-Za-z0-9_.-]*\*?$/,
+    'must be a network interface, e.g. eth1, or the start of a name and *, e.g. podman*',
+  );
+
+export const zone = z.enum(zoneNames, { error: `must be a zone: ${zoneNames.join(', ')}` });
+
 const units: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
 
 /** Bytes, from `256M` (powers of 1024) or a number. */
@@ -150,12 +200,12 @@ export const byteSize = z
     return Number(match[1]) * (units[(match[2] ?? '').toUpperCase()] ?? 1);
   });
 
-const zones = new Set([...Intl.supportedValuesOf('timeZone'), 'UTC', 'Etc/UTC']);
+const timeZones = new Set([...Intl.supportedValuesOf('timeZone'), 'UTC', 'Etc/UTC']);
 
 export const timeZone = z
   .string()
   .refine(
-    (text) => zones.has(text),
+    (text) => timeZones.has(text),
     'must be a time zone of the tz database, e.g. Europe/Berlin or UTC',
   );
 

@@ -18,7 +18,23 @@ const net = defineStage({
     hostname: hostname.default('gw'),
     network: cidr.default('10.0.0.0/24'),
   }),
+  ports: (o) => [
+    { port: o.port, protocol: 'tcp', zones: ['wan'], path: ['port'], name: 'net' },
+    { port: 53, protocol: 'udp', zones: ['vpn'], path: [], name: 'dns' },
+  ],
   validate: (o) => (o.port === 6666 ? [{ path: ['port'], message: 'clashes' }] : []),
+});
+const web = defineStage({
+  name: 'web',
+  summary: 'for tests',
+  options: z.strictObject({
+    port: port.default(80),
+    names: z.strictObject({ port: port.default(53) }).prefault({}),
+  }),
+  ports: (o) => [
+    { port: o.port, protocol: 'tcp', zones: ['wan'], path: ['port'], name: 'web' },
+    { port: o.names.port, protocol: 'udp', zones: [], path: ['names', 'port'], name: 'dns' },
+  ],
 });
 const extra = defineStage({
   name: 'extra',
@@ -36,7 +52,7 @@ afterEach(() => rm(root, { recursive: true }));
 
 async function load(yaml: string | Buffer, more: Partial<LoadOptions> = {}) {
   await writeFile(join(root, 'gateway.yaml'), yaml);
-  return await loadConfig({ root, stages: [net, extra], ...more });
+  return await loadConfig({ root, stages: [net, web, extra], ...more });
 }
 
 async function refused(
@@ -136,6 +152,20 @@ describe('a mistake is reported with its place and what was meant', () => {
       "'extra' needs 'net', which is off",
       'Turn net on, or extra off',
     ],
+    [
+      'a port that another stage has by default',
+      'stages:\n  net:\n    port: 80\n',
+      'gateway.yaml:3:11',
+      "stages.net.port: TCP port 80 is also web's (stages.web.port)",
+      'Give one of them another port',
+    ],
+    [
+      'a port that two stages were given',
+      'stages:\n  net: {port: 7}\n  web: {port: 7}\n',
+      'gateway.yaml:3:15',
+      "stages.web.port: TCP port 7 is also net's (stages.net.port)",
+      undefined,
+    ],
     ['bad size', 'image: {headroom: lots}\n', 'gateway.yaml:1:19', 'must be a size', undefined],
     ['bad base', 'base: [ubuntu]\n', 'gateway.yaml:1:8', 'must be raspios, debian', undefined],
     ['alias', 'name: &a x\nbase: *a\n', 'gateway.yaml:2:7', 'not supported', 'Write the value out'],
@@ -144,6 +174,12 @@ describe('a mistake is reported with its place and what was meant', () => {
     expect(error.where).toBe(where);
     expect(error.message).toContain(what);
     if (fix) expect(error.fix).toBe(fix);
+  });
+
+  test('a port of two stages is fine for one service, for another protocol, and for a stage that is off', async () => {
+    expect((await load('')).config.stages).toMatchObject({ net: {}, web: { names: { port: 53 } } });
+    await load('stages: {web: {names: {port: 22}}}\n');
+    await load('stages: {net: {port: 80}, web: false}\n');
   });
 
   test('all mistakes of a file are told at once, in order, with the line and a caret', async () => {
@@ -216,10 +252,11 @@ describe('layers', () => {
   test('a stage is turned on by true, an empty value or a map, and off by false', async () => {
     expect((await load('')).config.stages).toEqual({
       net: { port: 22, hostname: 'gw', network: '10.0.0.0/24' },
+      web: { port: 80, names: { port: 53 } },
     });
     expect((await load('stages: {extra: true}\n')).config.stages).toHaveProperty('extra');
     expect((await load('stages:\n  extra:\n')).config.stages).toHaveProperty('extra');
-    expect((await load('stages: {net: false}\n')).config.stages).toEqual({});
+    expect((await load('stages: {net: false, web: false}\n')).config.stages).toEqual({});
   });
 
   test('Windows line ends and a byte order mark are fine', async () => {

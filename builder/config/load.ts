@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { z } from 'zod';
-import type { GatewayConfig, StageDefinition } from '../../stages/define.ts';
+import type { StageDefinition, StagePort } from '../../stages/define.ts';
 import { BuildError, exitCode } from '../errors.ts';
+import { gatewayConfig, portClashes } from './gateway.ts';
 import { nearest } from './nearest.ts';
 import { type Config, configSchema, fileSchema } from './schema.ts';
 import {
@@ -127,14 +128,12 @@ function splitStages(
   return { enabled, data: { ...merged, stages: Object.fromEntries(rest) } };
 }
 
-type Place = (path: readonly PropertyKey[], key?: boolean) => Omit<ConfigProblem, 'message'>;
+/** Depth: how many keys of the path are really there. */
+type Placed = Omit<ConfigProblem, 'message'> & { depth: number };
+type Place = (path: readonly PropertyKey[], key?: boolean) => Placed;
 
 /** The place where the topmost layer that has the path (or its nearest parent) set it. */
-function locate(
-  sources: readonly Source[],
-  path: readonly PropertyKey[],
-  key: boolean,
-): Omit<ConfigProblem, 'message'> {
+function locate(sources: readonly Source[], path: readonly PropertyKey[], key: boolean): Placed {
   for (let length = path.length; length > 0; length--) {
     const wanted = pathKey(path.slice(0, length));
     for (const source of sources.toReversed()) {
@@ -142,10 +141,11 @@ function locate(
       const position =
         (key || length < path.length ? source.keys : source.values).get(wanted) ??
         source.keys.get(wanted);
-      return { source, position, line: position ? source.lines[position.line - 1] : undefined };
+      const line = position ? source.lines[position.line - 1] : undefined;
+      return { source, position, line, depth: length };
     }
   }
-  return { source: sources[0], file: 'gateway.yaml' };
+  return { source: sources[0], file: 'gateway.yaml', depth: 0 };
 }
 
 function has(value: unknown, path: readonly PropertyKey[]): boolean {
@@ -225,8 +225,8 @@ function checkStages(
   place: Place,
 ): ConfigProblem[] {
   const names = new Set(enabled.map((stage) => stage.name));
-  const gateway: GatewayConfig = { name: config.name, stages: config.stages };
-  return enabled.flatMap((stage) => [
+  const gateway = gatewayConfig(config, enabled);
+  const own = enabled.flatMap((stage) => [
     ...(stage.needs ?? [])
       .filter((need) => !names.has(need))
       .map((need) => ({
@@ -239,6 +239,19 @@ function checkStages(
       message: `stages.${[stage.name, ...problem.path].join('.')}: ${problem.message}`,
     })),
   ]);
+  return [...own, ...portClashes(gateway.ports).map((clash) => describeClash(clash, place))];
+}
+
+/** The port that somebody set is the mistake, not the default that it meets. */
+function describeClash([one, other]: readonly [StagePort, StagePort], place: Place): ConfigProblem {
+  const path = (port: StagePort) => ['stages', port.stage, ...port.path];
+  const depth = (port: StagePort) => place(path(port)).depth;
+  const [wrong, right] = depth(one) > depth(other) ? [one, other] : [other, one];
+  return {
+    ...place(path(wrong)),
+    message: `${path(wrong).join('.')}: ${wrong.protocol.toUpperCase()} port ${wrong.port} is also ${right.name}'s (${path(right).join('.')})`,
+    fix: 'Give one of them another port',
+  };
 }
 
 function inOrder(problems: readonly ConfigProblem[], sources: readonly Source[]): ConfigProblem[] {

@@ -29,7 +29,7 @@ const plan = (stages: PreparedStage[], more: Partial<Parameters<typeof planLayer
     freshness: '',
     sourceDateEpoch: 1,
     toolsDigest: 'tools',
-    config: { name: 'x', stages: {} },
+    config: { name: 'x', stages: {}, ports: [] },
     ...more,
   });
 

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { findDebian } from '../base/base.ts';
 import { prepareStages } from '../build.ts';
+import { gatewayConfig } from '../config/gateway.ts';
 import type { Config } from '../config/schema.ts';
 import { readImageRecord } from '../image/record.ts';
 import { LayerStore } from '../layer/store.ts';
@@ -30,7 +31,11 @@ export async function planSteps(
   const cache = resolve(root, config.paths.cache);
   const store = new LayerStore(cache);
   const state = await readState(cache, config.name);
-  const stages = await prepareStages(root, enabled, config);
+  const gateway = gatewayConfig(
+    config,
+    enabled.map((stage) => stage.definition),
+  );
+  const stages = await prepareStages(root, enabled, gateway);
   const tools = await findTools(cache, config.debian);
   const choice = config.base[state.base?.index ?? 0];
   const base =
@@ -55,7 +60,7 @@ export async function planSteps(
     freshness: state.freshness,
     sourceDateEpoch: given ? Number(given) : (config.image.source_date_epoch ?? base?.date ?? 0),
     toolsDigest: tools?.digest ?? '',
-    config: { name: config.name, stages: config.stages },
+    config: gateway,
   });
   for (const layer of layers) {
     const known = base ? await store.find(layer.digest) : undefined;

@@ -52,6 +52,7 @@ const nativePackages = [
   'gzip',
   'kmod',
   'mawk',
+  'nftables', // QEMU has no netlink for it
   'perl-base',
   'python3-minimal',
   'sed',

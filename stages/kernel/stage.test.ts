@@ -136,6 +136,7 @@ describe('boot arguments', () => {
       await kernel.run?.(chroot, kernel.options.parse({}), {
         name: 'x',
         stages: { system: { audit: true } },
+        ports: [],
       });
       return (name) => readFile(at(name), 'utf8');
     }

@@ -32,7 +32,7 @@ describe('the exporter', () => {
     ]);
     expect(files.text(unit)).toContain('IPAddressAllow=10.66.0.0/24\n');
     const options = monitoring.options.parse({ listen: 'vpn' });
-    expect(monitoring.validate?.(options, { name: 'x', stages: {} })).toMatchObject([
+    expect(monitoring.validate?.(options, { name: 'x', stages: {}, ports: [] })).toMatchObject([
       { path: ['listen'] },
     ]);
   });

@@ -53,6 +53,7 @@ export const monitoring = defineStage({
       .describe('When to alert; 0: never'),
   }),
   packages: () => ['prometheus-node-exporter'],
+  ports: (o) => [{ port: o.port, protocol: 'tcp', zones: [], path: ['port'], name: 'metrics' }],
   services: () => ({
     enable: ['prometheus-node-exporter', 'pi-gateway-metrics.timer', 'pi-gateway-alerts.path'],
   }),

@@ -78,8 +78,10 @@ test('listen: vpn binds the addresses of the VPN alone, also while it is down', 
 
 test('listen: vpn without a VPN is refused', () => {
   const options = ssh.options.parse({ listen: 'vpn' });
-  expect(ssh.validate?.(options, { name: 'x', stages: {} })).toMatchObject([{ path: ['listen'] }]);
-  expect(ssh.validate?.(options, { name: 'x', stages: vpn })).toEqual([]);
+  expect(ssh.validate?.(options, { name: 'x', stages: {}, ports: [] })).toMatchObject([
+    { path: ['listen'] },
+  ]);
+  expect(ssh.validate?.(options, { name: 'x', stages: vpn, ports: [] })).toEqual([]);
 });
 
 test('a CA that is given is trusted, and else none', async () => {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { addressIn, cidr, port, sshPublicKey } from '../../builder/config/fields.ts';
+import { addressIn, cidr, port, sshPublicKey, zone } from '../../builder/config/fields.ts';
 import { defineStage } from '../define.ts';
 
 /** What this stage reads of the wireguard stage's options. */
@@ -37,6 +37,7 @@ export const ssh = defineStage({
       .describe(
         'any: on all addresses. vpn: on the VPN addresses alone. With vpn, a VPN that does not come up (a lost client key, a wrong clock) locks you out but for keyboard and screen: set up a peer and log in through it before you choose this',
       ),
+    zones: z.array(zone).min(1).default(['wan', 'lan', 'vpn']).describe('Zones that may log in'),
     ban_after: z.number().int().min(1).max(100).default(5).describe('Failed logins until a ban'),
     ban_time: duration
       .default('10m')
@@ -63,6 +64,7 @@ export const ssh = defineStage({
       .describe('Public keys of CAs whose user certificates let their principals in'),
   }),
   packages: () => ['openssh-server', 'fail2ban', 'python3-systemd'],
+  ports: (o) => [{ port: o.port, protocol: 'tcp', zones: o.zones, path: ['port'], name: 'ssh' }],
   services: () => ({
     enable: ['ssh', 'fail2ban', 'pi-gateway-ssh-rotation.timer'],
     disable: ['ssh.socket'],

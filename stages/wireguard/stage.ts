@@ -7,64 +7,78 @@ import {
   ipv6,
   parseCidr,
   port,
+  zone,
 } from '../../builder/config/fields.ts';
 import { defineStage } from '../define.ts';
+
+const options = z.strictObject({
+  port: port.default(51820).describe('UDP port'),
+  zones: z
+    .array(zone)
+    .default(['wan', 'lan'])
+    .describe('Zones that it answers to (a peer; strangers get no answer anywhere)'),
+  network4: cidr4
+    .default('10.66.0.0/24')
+    .describe("The VPN's IPv4 network; the gateway has its first address"),
+  network6: cidr6.default('fd66:6761:7465::/64').describe("The VPN's IPv6 network"),
+  mtu: z
+    .number()
+    .int()
+    .min(1280)
+    .max(1500)
+    .default(1420)
+    .describe('MTU of wg0: what fits an Ethernet of 1500 with IPv6 outside (1412 behind PPPoE)'),
+  dns: z
+    .array(z.union([ipv4, ipv6], { error: 'must be an address, e.g. 9.9.9.9' }))
+    .default([])
+    .describe('DNS servers for clients; none means the gateway itself'),
+});
+
+type Options = z.output<typeof options>;
+
+const gatewayAddresses = (o: Options) => [o.network4, o.network6].map((cidr) => addressIn(cidr, 1));
 
 export const wireguard = defineStage({
   name: 'wireguard',
   summary: 'WireGuard server wg0; its key is made on the device',
   needs: ['system'],
-  options: z.strictObject({
-    port: port.default(51820).describe('UDP port'),
-    network4: cidr4
-      .default('10.66.0.0/24')
-      .describe("The VPN's IPv4 network; the gateway has its first address"),
-    network6: cidr6.default('fd66:6761:7465::/64').describe("The VPN's IPv6 network"),
-    mtu: z.number().int().min(1280).max(1500).default(1420).describe('MTU of wg0'),
-    dns: z
-      .array(z.union([ipv4, ipv6]))
-      .default([])
-      .describe('DNS servers for clients'),
-  }),
-  packages: () => ['wireguard-tools'],
+  options,
+  packages: (o) => ['wireguard-tools', ...(o.dns.length === 0 ? ['systemd-resolved'] : [])],
   services: () => ({ enable: ['pi-gateway-wireguard-key.service', 'wg-quick@wg0.service'] }),
-  validate: (o, config) => {
-    const problems = [];
-    const { ssh } = config.stages as { ssh?: { port: number } };
-    if (ssh && ssh.port === o.port)
-      problems.push({
-        path: ['port'],
-        message: `is also the SSH port (stages.ssh.port: ${ssh.port})`,
-      });
-    for (const [key, smallest] of [
-      ['network4', 30],
-      ['network6', 126],
-    ] as const)
-      if ((parseCidr(o[key])?.bits ?? 0) > smallest)
-        problems.push({
-          path: [key],
-          message: `has no room for clients; take /${smallest} or larger`,
-        });
-    return problems;
+  files: {
+    '/etc/wireguard/wg0.conf': { mode: 0o600 },
+    '/etc/wireguard/peers.d/README': { mode: 0o600 },
   },
-  run: async (chroot, o) => {
-    const prefix = (cidr: string) => cidr.split('/')[1];
-    await chroot.write(
-      '/etc/wireguard/wg0.conf',
+  ports: (o) => [
+    { port: o.port, protocol: 'udp', zones: o.zones, path: ['port'], name: 'wireguard' },
+    ...(o.dns.length > 0
+      ? []
+      : (['udp', 'tcp'] as const).map((protocol) => ({
+          port: 53,
+          protocol,
+          zones: ['vpn' as const],
+          path: ['dns'],
+          name: 'dns',
+        }))),
+  ],
+  derive: (o) => ({
+    addresses: gatewayAddresses(o),
+    cidrs: [o.network4, o.network6].map((cidr) => `${addressIn(cidr, 1)}/${cidr.split('/')[1]}`),
+    dns: o.dns.length > 0 ? o.dns : gatewayAddresses(o),
+  }),
+  validate: (o) =>
+    (
       [
-        '# wg-quick(8). The private key is no part of it: it is made on the device at first start.',
-        '[Interface]',
-        `Address = ${addressIn(o.network4, 1)}/${prefix(o.network4)}`,
-        `Address = ${addressIn(o.network6, 1)}/${prefix(o.network6)}`,
-        `ListenPort = ${o.port}`,
-        `MTU = ${o.mtu}`,
-        'PostUp = wg set %i private-key /etc/wireguard/server.key',
-        // Each peer is a file of its own.
-        'PostUp = for peer in /etc/wireguard/peers.d/*.conf; do [ -e "$peer" ] || continue; wg addconf %i "$peer"; done',
-        '',
-      ].join('\n'),
-      0o600,
-    );
+        ['network4', 30],
+        ['network6', 126],
+      ] as const
+    )
+      .filter(([key, smallest]) => (parseCidr(o[key])?.bits ?? 0) > smallest)
+      .map(([key, smallest]) => ({
+        path: [key],
+        message: `has no room for clients; take /${smallest} or larger`,
+      })),
+  run: async (chroot) => {
     await chroot.run('chmod', ['0700', '/etc/wireguard', '/etc/wireguard/peers.d']);
   },
 });

@@ -1,0 +1,139 @@
+import type { GatewayConfig, Zone } from '../define.ts';
+import type { Allow, FirewallOptions, Forward } from './options.ts';
+import { cell, type OpenPort, openPorts, type Policy, policyOf, report, zoneOf } from './zones.ts';
+
+/** What the templates of the ruleset print: nft(8)'s words for the policy. */
+export type RuleValues = {
+  /** Zones behind the gateway. */
+  inner: readonly InnerZone[];
+  /** Interfaces of all of them, as elements of a set. */
+  inside: string;
+  wan: Destination;
+  /** Networks of all inner zones. */
+  networks4: readonly string[];
+  networks6: readonly string[];
+  /** Networks whose packets get the gateway's own address on their way to wan. */
+  masquerade4: readonly string[];
+  masquerade6: readonly string[];
+  trusted4: readonly string[];
+  trusted6: readonly string[];
+  /** Never shut out: trusted, and what the ssh stage never bans. */
+  spared4: readonly string[];
+  spared6: readonly string[];
+  forwards: readonly ForwardRules[];
+  /** Ports that are opened even if the ruleset does not load, so that the owner gets in. */
+  lifelines: readonly (OpenPort & { zones: readonly Zone[] })[];
+  /** JSON for the device's command. */
+  report: string;
+};
+
+type Destination = {
+  ports: readonly OpenPort[];
+  /** Exceptions, as rules. */
+  toGateway: readonly string[];
+  onward: readonly string[];
+};
+
+type InnerZone = Destination & {
+  name: Zone;
+  elements: string;
+  /** It is given IPv6 addresses by the gateway's router advertisements. */
+  advertised: boolean;
+  /** Zones that it may open connections to. */
+  passes: readonly Zone[];
+};
+
+type ForwardRules = { name: string; nat: string; pass: string; hairpin: string };
+
+const family = (address: string): 'ip' | 'ip6' => (address.includes(':') ? 'ip6' : 'ip');
+const only = (kind: 'ip' | 'ip6', addresses: readonly string[]) =>
+  addresses.filter((address) => family(address) === kind);
+
+/** Unique local addresses (RFC 4193) are not routed on the internet. */
+const isUniqueLocal = (network: string) => /^f[cd]/i.test(network);
+
+export function ruleValues(o: FirewallOptions, config: GatewayConfig): RuleValues {
+  const policy = policyOf(o, config);
+  const inner = policy.zones.filter((zone) => zone.name !== 'wan');
+  const networks = inner.flatMap((zone) => zone.networks);
+  const { ssh } = config.stages as { ssh?: { never_ban?: readonly string[] } };
+  const spared = [...new Set([...o.trusted, ...(ssh?.never_ban ?? [])])];
+  return {
+    inner: inner.map((zone) => ({
+      name: zone.name,
+      elements: elements(zone.interfaces),
+      advertised: zone.name !== 'vpn' && only('ip6', zone.addresses).length > 0,
+      passes: policy.zones
+        .map((other) => other.name)
+        .filter((other) => cell(policy, zone.name, other).passes),
+      ...destination(policy, zone.name),
+    })),
+    inside: elements(inner.flatMap((zone) => zone.interfaces)),
+    wan: destination(policy, 'wan'),
+    networks4: only('ip', networks),
+    networks6: only('ip6', networks),
+    masquerade4: only('ip', networks),
+    masquerade6: only('ip6', networks).filter(isUniqueLocal),
+    trusted4: only('ip', o.trusted),
+    trusted6: only('ip6', o.trusted),
+    spared4: only('ip', spared),
+    spared6: only('ip6', spared),
+    forwards: o.forwards.map((forward) => forwardRules(policy, forward)),
+    lifelines: policy.ports
+      .filter((port) => port.name === 'ssh' || port.name === 'wireguard')
+      .map(({ name, port, protocol, zones }) => ({ name, port, protocol, zones })),
+    report: JSON.stringify(report(policy)),
+  };
+}
+
+/** Names as elements of an nft set, each once. */
+function elements(names: readonly string[]): string {
+  return [...new Set(names)].map((name) => `"${name}"`).join(', ');
+}
+
+function destination(policy: Policy, zone: Zone): Destination {
+  const exceptions = policy.allow.filter((one) => one.from === zone);
+  return {
+    ports: openPorts(policy, zone),
+    toGateway: exceptions.filter((one) => one.to === 'gateway').flatMap(allowRules),
+    onward: exceptions.filter((one) => one.to !== 'gateway').flatMap(allowRules),
+  };
+}
+
+function allowRules(one: Allow): string[] {
+  const to =
+    one.to === 'gateway' ? '' : one.to === 'wan' ? 'oifname != @inside ' : `oifname @${one.to} `;
+  const address = one.address === null ? '' : `${family(one.address)} daddr ${one.address} `;
+  const comment = `comment "${one.from} → ${one.to}, by allow"`;
+  if (one.all) return [`${to}${address}accept ${comment}`];
+  return (['tcp', 'udp'] as const)
+    .filter((protocol) => one[protocol].length > 0)
+    .map((protocol) => {
+      const ports = [...new Set(one[protocol])].join(', ');
+      return `${to}${address}${protocol} dport { ${ports} } accept ${comment}`;
+    });
+}
+
+/**
+ * A port forward: the destination is changed where the packet is for an address of the gateway's on
+ * the wan side, also when it comes from within (hairpin); the way back of a connection from the
+ * server's own zone must lead through the gateway too.
+ */
+function forwardRules(policy: Policy, forward: Forward): ForwardRules {
+  const protocol = forward.tcp === undefined ? 'udp' : 'tcp';
+  const outside = forward.tcp ?? forward.udp ?? 0;
+  const port = forward.port ?? outside;
+  const ip = family(forward.to);
+  const inner = policy.zones.flatMap((zone) => only(ip, zone.addresses));
+  const home = zoneOf(policy, forward.to);
+  const own = home ? only(ip, home.networks) : [];
+  const elsewhere = inner.length > 0 ? `${ip} daddr != { ${inner.join(', ')} } ` : '';
+  const server = `${ip} daddr ${forward.to} ${protocol} dport ${port}`;
+  const target = ip === 'ip6' ? `[${forward.to}]:${port}` : `${forward.to}:${port}`;
+  return {
+    name: `${protocol} ${outside} → ${target}`,
+    nat: `fib daddr type local ${elsewhere}${protocol} dport ${outside} dnat ${ip} to ${target}`,
+    pass: `oifname @${home?.name ?? 'inside'} ${server} ct status dnat accept`,
+    hairpin: `${ip} saddr { ${own.join(', ')} } ${server} ct status dnat masquerade`,
+  };
+}
