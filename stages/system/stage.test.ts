@@ -165,6 +165,9 @@ describe('passwords', () => {
       Number(/^Priority: (\d+)$/m.exec(files.text(`/usr/share/pam-configs/${name}`))?.[1]);
     expect(priority('gateway-faillock-notify')).toBeGreaterThan(256);
     expect(priority('gateway-faillock')).toBeLessThan(256);
+    // debconf takes a comma in a name for the end of it.
+    for (const { path } of files.entries.filter((entry) => entry.path.includes('/pam-configs/')))
+      expect(/^Name: (.*)$/m.exec(files.text(path))?.[1]).not.toContain(',');
     // libpam-pwquality's profile has 1024: it asks for the password that pwhistory then looks at.
     expect(priority('gateway-pwhistory')).toBeLessThan(1024);
   });

@@ -158,8 +158,12 @@ export const system = defineStage({
     // The Debian base's is empty until the end of the build, and written with the same options then.
     if (fstab.trim() !== '') await chroot.write('/etc/fstab', hardenedFstab(fstab));
     // Raspberry Pi OS brings NetworkManager, which then has the network; two would fight over it.
-    if (!(await chroot.exists('/usr/sbin/NetworkManager')))
+    if (!(await chroot.exists('/usr/sbin/NetworkManager'))) {
       await chroot.run('systemctl', ['enable', 'systemd-networkd', 'systemd-resolved']);
+      // netplan starts one of its own for each Wi-Fi; the general one is NetworkManager's, over D-Bus.
+      if (await chroot.exists('/usr/lib/systemd/system/wpa_supplicant.service'))
+        await chroot.run('systemctl', ['disable', 'wpa_supplicant.service']);
+    }
   },
 });
 
