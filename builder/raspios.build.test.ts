@@ -163,7 +163,8 @@ describe('the raspios base', () => {
   });
 
   test('with another content than the list says is refused, and nothing is built of it', async () => {
-    await withVendor([{}], { image_download_sha256: 'ab'.repeat(32) }, async (list) => {
+    const other = { image_download_sha256: 'ab'.repeat(32), extract_sha256: 'cd'.repeat(32) };
+    await withVendor([{}], other, async (list) => {
       // Without --refresh the image that was taken first stays.
       const result = await build(list, 'base=[raspios]', '--refresh');
       expect(result.code).toBe(4);
