@@ -246,6 +246,8 @@ const named = (flow: Flow, passes: boolean) =>
  */
 const patience = { pass: 5000, soon: 1500, drop: 400 };
 
+const pause = () => new Promise((resolve) => setTimeout(resolve, 200));
+
 const counter = async (name: string): Promise<number> => {
   const { stdout } = await lab.run('router', ['nft', 'list', 'counter', 'inet', 'gateway', name]);
   return Number(/packets (\d+)/.exec(stdout)?.[1]);
@@ -323,9 +325,19 @@ describe.each([
   });
 });
 
-describe('a forged source gets nowhere', () => {
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 200));
+test('a device without an address may ask for one', async () => {
+  await lab.sh(
+    `ip netns add fresh\n${batch('router', ['link add fresh type veth peer name e0 netns fresh', 'link set fresh master eth2 up'])}${batch('fresh', ['link set e0 up', 'route add default dev e0'])}`,
+  );
+  const discover = { to: '255.255.255.255', port: 67, fromPort: 68, broadcast: true } as const;
+  const fresh = await lab.agent('fresh');
+  await router().ask({ do: 'received', port: 67 });
+  await fresh.ask({ do: 'send', protocol: 'udp', ...discover });
+  await pause();
+  expect(await router().ask({ do: 'received', port: 67 })).toEqual(['0.0.0.0']);
+});
 
+describe('a forged source gets nowhere', () => {
   test('from an inner zone', async () => {
     await Promise.all(
       ['wan0', 'dmz0'].map((one) => agent(one).ask({ do: 'received', port: 7777 })),
