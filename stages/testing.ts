@@ -37,9 +37,18 @@ export async function renderStage(
     },
     [stage, ...neighbours],
   );
+  return await renderConfigured(stage, config);
+}
+
+/** Renders the overlay of a stage that the configuration has. */
+export async function renderConfigured(
+  stage: StageDefinition,
+  config: GatewayConfig,
+): Promise<Rendered> {
+  const options = config.stages[stage.name];
   const entries = await renderOverlay(
     join(root, 'overlays', stage.name),
-    { options: parsed, config, derived: stage.derive?.(parsed, config) ?? {} },
+    { options, config, derived: stage.derive?.(options, config) ?? {} },
     stage.files ? { files: stage.files, stage: stage.name } : { stage: stage.name },
   );
   const find = (path: string) => {
