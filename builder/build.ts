@@ -453,7 +453,7 @@ async function sealLayer(
     parents: digestOf([base.digest, names, steps.at(-1)?.digest ?? '']),
     image: digestOf(image),
   };
-  const digest = digestOf(['seal', 1, inputs]);
+  const digest = digestOf(['seal', 2, inputs]);
   await maker.layer('seal', digest, inputs, names, (session) => seal(session, { image }));
   names.push(b.store.tree(digest));
   return digest;

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toolsMount } from '../chroot/session.ts';
 import type { Config } from '../config/schema.ts';
@@ -57,7 +57,7 @@ export function debianRecipe(config: Config, tools: { digest: string }): string 
   const { suite, components, packages } = config.debian;
   return digestOf([
     'debian',
-    2,
+    3,
     suite,
     components,
     packages,
@@ -88,6 +88,7 @@ export async function assembleDebian(
       '--aptopt=Acquire::Languages "none"',
       '--aptopt=Acquire::Retries "5"',
       '--aptopt=APT::Install-Recommends "false"',
+      '--aptopt=APT::Install-Suggests "false"',
       ...dpkgOptions.map((option) => `--dpkgopt=${option}`),
       ...(tools.emulates ? toolHooks(tools) : []),
       // The second of two initramfs runs would only repeat the first: finishBase makes the one.
@@ -110,10 +111,32 @@ export async function assembleDebian(
       fix: `Check the Debian mirror in the apt sources of this host, or set debian.mirror. The whole log: ${o.log}`,
     },
   );
+  await nameSigningKey(o.root);
   await writeFile(join(o.root, 'etc/fstab'), '');
   // Whose they are depends on whether apt's user could reach this path; apt makes them again.
   for (const partial of ['var/cache/apt/archives/partial', 'var/lib/apt/lists/partial'])
     await rm(join(o.root, partial), { recursive: true, force: true });
+}
+
+/** Sources in deb822 form, each with the key that signs it: apt trusts no other for them (sources.list(5)). */
+async function nameSigningKey(root: string): Promise<void> {
+  const list = join(root, 'etc/apt/sources.list');
+  const lines = (await readFile(list, 'utf8'))
+    .split('\n')
+    .filter((line) => line.startsWith('deb '));
+  const stanzas = lines.map((line) => {
+    const [, uri = '', suite = '', ...components] = line.split(/\s+/);
+    return [
+      'Types: deb',
+      `URIs: ${uri}`,
+      `Suites: ${suite}`,
+      `Components: ${components.join(' ')}`,
+      'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg',
+      '',
+    ].join('\n');
+  });
+  await writeFile(join(root, 'etc/apt/sources.list.d/debian.sources'), stanzas.join('\n'));
+  await rm(list);
 }
 
 /** Gives mmdebstrap's chroot the native programs, as session.ts does for the stages'. */

@@ -27,14 +27,7 @@ export async function applyConfig(
   await writeFiles(session, stage.files);
   const { enable, disable, mask } = stage.services;
   if (mask.length) await session.run('systemctl', ['mask', ...mask]);
-  if (disable.length) {
-    await session.run('systemctl', ['disable', ...disable]);
-    // On its first boot systemd enables all that no preset disables: systemd.preset(5).
-    await session.write(
-      `/etc/systemd/system-preset/50-pi-gateway-${stage.stage.definition.name}.preset`,
-      disable.map((unit) => `disable ${unit}\n`).join(''),
-    );
-  }
+  if (disable.length) await session.run('systemctl', ['disable', ...disable]);
   if (enable.length) await session.run('systemctl', ['enable', ...enable]);
   await stage.stage.definition.run?.(session, stage.options, config);
 }
@@ -190,6 +183,7 @@ const leftovers = [
  * (machine-id(5), ConditionFirstBoot= in systemd.unit(5)).
  */
 export async function seal(session: Session, facts: { image: unknown }): Promise<void> {
+  await keepDisabled(session);
   for (const path of leftovers) await session.remove(path);
   for (const name of await readdir(join(session.root, 'etc/ssh')).catch(() => []))
     if (/^ssh_host_.*key/.test(name)) await session.remove(`/etc/ssh/${name}`);
@@ -202,6 +196,24 @@ export async function seal(session: Session, facts: { image: unknown }): Promise
   // systemd-timesyncd takes this file's date for the earliest possible time (a Pi has no clock that
   // runs without power): systemd-timesyncd.service(8), /usr/lib/clock-epoch.
   await session.write('/usr/lib/clock-epoch', '');
+}
+
+/**
+ * On its first boot systemd enables every unit that no preset disables (systemd.preset(5), machine-id(5)):
+ * all that the stages have left off would come on. Units of packages that come later are not named here.
+ */
+async function keepDisabled(session: Session): Promise<void> {
+  const listing = await session.run('systemctl', [
+    'list-unit-files',
+    '--state=disabled',
+    '--no-legend',
+    '--no-pager',
+  ]);
+  const units = listing.split('\n').flatMap((line) => line.trim().split(/\s+/)[0] || []);
+  await session.write(
+    '/usr/lib/systemd/system-preset/50-pi-gateway.preset',
+    `# What the image leaves off stays off on first boot.\n${units.map((unit) => `disable ${unit}\n`).join('')}`,
+  );
 }
 
 /** Removes files and keeps folders with their owners: services expect them. */

@@ -25,6 +25,8 @@ export function bootArguments(kernels: readonly string[], o: { audit: boolean })
       : []),
     // Processes that start before auditd are watched too, and what they do waits for it (CIS 6.2.1.3, 6.2.1.4).
     ...(o.audit ? ['audit=1', 'audit_backlog_limit=8192'] : []),
+    // The console shows warnings and worse, not each audit record: a serial line holds the boot up.
+    'loglevel=4',
   ];
 }
 

@@ -200,7 +200,7 @@ test('a volatile journal goes to the card daily and at shutdown, not at boot', a
   expect(system.services?.(options()).mask).not.toContain('systemd-journal-flush.service');
   expect(
     (await renderStage(system, { journal_size: '50M' })).text(
-      '/etc/systemd/journald.conf.d/10-gateway.conf',
+      '/etc/systemd/journald.conf.d/90-gateway.conf',
     ),
   ).toContain('SystemMaxUse=50M\n');
 });

@@ -119,6 +119,8 @@ export const system = defineStage({
         ? ['pi-gateway-journal.service', 'pi-gateway-journal-save.timer']
         : []),
     ],
+    // Nothing waits for the time: a gateway starts without a network, too.
+    disable: o.time === 'chrony' ? ['chrony-wait.service'] : [],
     mask: [
       ...unneeded,
       // 20 MB of Python that only wait for a shutdown; apt-daily-upgrade.service holds one up by itself.

@@ -35,10 +35,22 @@ function rulesAt(facts: Facts, hook: string): Rule[] {
 
 const text = (rule: Rule) => JSON.stringify(rule.expr);
 
+const refuses = (rule: Rule) => /"(drop|reject)":/.test(text(rule));
+
+/** True if the rule drops or rejects, or hands over to a chain whose last rule does so without conditions. */
+function ends(facts: Facts, rule: Rule): boolean {
+  if (refuses(rule)) return true;
+  const target = /"goto":\{"target":"([^"]+)"/.exec(text(rule))?.[1];
+  const last = ruleset(facts).rules.findLast(
+    (one) => one.family === rule.family && one.table === rule.table && one.chain === target,
+  );
+  return last !== undefined && refuses(last) && !/"match":/.test(text(last));
+}
+
 /** True if a rule drops or rejects a source address, in itself or in a set that it names. */
 function dropsSource(facts: Facts, rule: Rule, address: string): boolean {
   const expr = text(rule);
-  if (!/"(drop|reject)":/.test(expr) || !/"field":"saddr"/.test(expr)) return false;
+  if (!ends(facts, rule) || !/"field":"saddr"/.test(expr)) return false;
   const sets = [...expr.matchAll(/"@([^"]+)"/g)].map(([, name]) => name);
   const elements = ruleset(facts)
     .sets.filter((set) => set.table === rule.table && sets.includes(set.name))
@@ -49,7 +61,7 @@ function dropsSource(facts: Facts, rule: Rule, address: string): boolean {
 const loopback: Body = {
   title: 'Loopback is open to itself, and its addresses are dropped from outside',
   checks:
-    'nft: in the input chains a rule accepts interface lo, and others drop sources in 127.0.0.0/8 and ::1',
+    'nft: in the input chains a rule accepts interface lo, and others there or in prerouting drop sources in 127.0.0.0/8 and ::1',
   mend: "nft: 'iif lo accept', 'ip saddr 127.0.0.0/8 drop', 'ip6 saddr ::1 drop'",
   check: (facts) => {
     const rules = rulesAt(facts, 'input');
@@ -60,7 +72,9 @@ const loopback: Body = {
       [
         ...(open ? [] : ['no rule accepts interface lo']),
         ...['127.0.0.0', '::1'].flatMap((address) =>
-          rules.some((rule) => dropsSource(facts, rule, address))
+          [...rules, ...rulesAt(facts, 'prerouting')].some((rule) =>
+            dropsSource(facts, rule, address),
+          )
             ? []
             : [`no rule drops ${address}`],
         ),

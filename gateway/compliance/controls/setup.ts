@@ -188,7 +188,11 @@ const coreLimit: Body = {
       .flatMap((path) => settings(readIfThere(facts, path) ?? ''))
       .map((line) => line.split(/\s+/))
       .filter(([, type, item]) => item === 'core' && (type === 'hard' || type === '-'));
-    const wrong = lines.filter(([, , , value]) => value !== '0').map((line) => line.join(' '));
+    // Of two lines for the same domain the later one holds: limits.conf(5).
+    const last = new Map(lines.map((line) => [line[0], line]));
+    const wrong = [...last.values()]
+      .filter(([, , , value]) => value !== '0')
+      .map((line) => line.join(' '));
     if (!lines.some(([who]) => who === '*'))
       return fail('no `* hard core 0` in limits.conf or limits.d');
     return none(wrong, lines.map((line) => line.join(' ')).join('; '));
