@@ -8,6 +8,9 @@ import { loadStages } from '../stages.ts';
 import { openLab, type ZoneAddresses } from './lab.ts';
 import { probesTree } from './probes.ts';
 
+/** The image that ci/test.sh builds for the lab. */
+const name = 'pi-gateway-lab';
+
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 /** Boots the router's image once, with a host in each zone, for all lab tests of the run. */
@@ -18,12 +21,12 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     env: 'router',
     stages: stages.map((stage) => stage.definition),
   });
-  const image = join(resolve(root, config.paths.output), config.name, `${config.name}.img`);
+  const image = join(resolve(root, config.paths.output), name, `${name}.img`);
   await access(image).catch((cause) => {
     throw new BuildError({
       what: "There is no router's image to test",
       where: image,
-      fix: 'Build it: node builder/cli.ts build --env router --raw-only',
+      fix: 'Build it, as ci/test.sh does',
       code: exitCode.usage,
       cause,
     });
