@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { present } from './errors.ts';
+import { firewallCommands } from './firewall/commands.ts';
 
 /** pi-gateway: the owner's command on the device. Each area adds its own commands. */
 const program = new Command('pi-gateway')
@@ -16,7 +17,7 @@ Exit codes:
   2  wrong command line`,
   );
 
-const areas: readonly ((program: Command) => void)[] = [];
+const areas: readonly ((program: Command) => void)[] = [firewallCommands];
 for (const add of areas) add(program);
 
 try {
