@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { addCompliance } from './compliance/command.ts';
 import { present } from './errors.ts';
+import { addFirewallCommands } from './firewall/command.ts';
 import { addSshCommands } from './ssh/command.ts';
 
 /** pi-gateway: the owner's command on the device. Each area adds its own commands. */
@@ -18,7 +19,11 @@ Exit codes:
   2  wrong command line`,
   );
 
-const areas: readonly ((program: Command) => void)[] = [addCompliance, addSshCommands];
+const areas: readonly ((program: Command) => void)[] = [
+  addFirewallCommands,
+  addSshCommands,
+  addCompliance,
+];
 for (const add of areas) add(program);
 
 try {

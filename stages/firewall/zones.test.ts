@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayConfig } from '../../builder/config/gateway.ts';
 import { loadConfig } from '../../builder/config/load.ts';
@@ -180,7 +181,8 @@ const hostNames = zones.flatMap((zone) => net[zone].hosts.map((_, index) => host
 
 beforeAll(async () => {
   const stages = (await loadStages(project)).map((stage) => stage.definition);
-  const { config } = await loadConfig({ root: project, env: 'router', sets, stages });
+  const root = join(project, 'environments'); // where nobody has a gateway.local.yaml
+  const { config } = await loadConfig({ root, file: join(root, 'router.yaml'), sets, stages });
   const gateway = gatewayConfig(config, stages);
   const options = config.stages.firewall as FirewallOptions;
   policy = policyOf(options, gateway);
