@@ -1,5 +1,5 @@
 /**
- * Writes the generated parts of docs/: `node ci/docs.ts`. Each stands between <!-- NAME --> and
+ * Writes the generated parts of docs/: `node ci/docs.ts`. A part of a file stands between <!-- NAME --> and
  * <!-- end --> in its file; ci/docs.test.ts fails when one is stale.
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { gatewayConfig } from '../builder/config/gateway.ts';
 import { loadConfig } from '../builder/config/load.ts';
 import { loadStages } from '../builder/stages.ts';
+import { complianceDocs } from '../gateway/compliance/docs.ts';
 import type { FirewallOptions } from '../stages/firewall/options.ts';
 import { policyOf, report, type ZoneReport } from '../stages/firewall/zones.ts';
 
@@ -24,6 +25,7 @@ export async function docs(): Promise<Record<string, string>> {
       ['zone reasons', reasons(zones)],
       ['zone ports', ports(zones)],
     ].reduce((so, [name = '', part = '']) => fill(so, name, part), text),
+    'docs/compliance.md': complianceDocs(),
   };
 }
 

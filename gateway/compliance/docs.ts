@@ -10,7 +10,7 @@ export function complianceDocs(): string {
   return `${[
     '# Compliance',
     '',
-    '<!-- Made by `node ci/docs-compliance.ts` from gateway/compliance: change it there. -->',
+    '<!-- Made by `node ci/docs.ts` from gateway/compliance: change it there. -->',
     '',
     '```sh',
     'sudo pi-gateway compliance                    # this machine, what fails first',
