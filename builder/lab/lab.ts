@@ -90,7 +90,10 @@ export async function openLab(o: {
       name: `pg${process.pid.toString(36)}${zone}`,
       mac: mac(index),
     }));
-    for (const tap of taps) await run('ip', ['tuntap', 'add', 'dev', tap.name, 'mode', 'tap']);
+    for (const tap of taps) {
+      await run('ip', ['tuntap', 'add', 'dev', tap.name, 'mode', 'tap']);
+      await run('ip', ['link', 'set', tap.name, 'up']);
+    }
     vm = await startVm({
       image: o.image,
       diskSize: '4G',
@@ -103,7 +106,8 @@ export async function openLab(o: {
       const tap = taps[index]?.name ?? '';
       const host = await makeHost(zone);
       hosts[zone] = host;
-      // The interface stays QEMU's when it moves.
+      // The interface stays QEMU's when it moves, once QEMU has it.
+      await vm.whileRunning(hasCarrier(tap));
       await run('ip', ['link', 'set', tap, 'netns', host.namespace]);
       await host.run('ip', ['link', 'set', tap, 'name', 'eth0']);
     }
@@ -135,6 +139,15 @@ export async function openLab(o: {
     if (vm) process.stderr.write(`${(await vm.consoleText()).slice(-3000)}\n`);
     await close();
     throw error;
+  }
+}
+
+/** Waits until somebody holds the other end of a tap interface. */
+async function hasCarrier(tap: string): Promise<void> {
+  const until = Date.now() + 30_000;
+  while ((await readFile(`/sys/class/net/${tap}/carrier`, 'utf8')).trim() !== '1') {
+    if (Date.now() > until) throw new Error(`QEMU does not take ${tap}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
