@@ -4,7 +4,7 @@ import { gatewayConfig } from '../../builder/config/gateway.ts';
 import { loadConfig } from '../../builder/config/load.ts';
 import { loadStages } from '../../builder/stages.ts';
 import { project } from '../../builder/testing/build.ts';
-import { type Agent, type Lab, openLab } from '../../builder/testing/lab.ts';
+import { type Agent, type Networks, openNetworks } from '../../builder/testing/networks.ts';
 import { type Zone, zones } from '../define.ts';
 import { renderConfigured } from '../testing.ts';
 import type { FirewallOptions } from './options.ts';
@@ -161,7 +161,7 @@ function routerScript(): string {
   ].join('');
 }
 
-let lab: Lab;
+let networks: Networks;
 let policy: Policy;
 let rules = '';
 const agents = new Map<string, Agent>();
@@ -187,17 +187,17 @@ beforeAll(async () => {
   const options = config.stages.firewall as FirewallOptions;
   policy = policyOf(options, gateway);
   rules = (await renderConfigured(firewall, gateway)).text('/etc/nftables.conf');
-  lab = await openLab();
-  await lab.sh(
+  networks = await openNetworks();
+  await networks.sh(
     [
       routerScript(),
       ...zones.flatMap((zone) => net[zone].hosts.map((_, index) => hostScript(zone, index))),
     ].join(''),
   );
-  await lab.run('router', ['nft', '--file', '-'], { input: rules });
+  await networks.run('router', ['nft', '--file', '-'], { input: rules });
   await Promise.all(
     ['router', ...hostNames].map(async (name) => {
-      const one = await lab.agent(name);
+      const one = await networks.agent(name);
       agents.set(name, one);
       const ports = name === 'router' ? gatewayPorts : hostPorts;
       await one.ask({ do: 'listen', protocol: 'tcp', ports: ports.tcp });
@@ -205,7 +205,7 @@ beforeAll(async () => {
     }),
   );
 });
-afterAll(() => lab?.close());
+afterAll(() => networks?.close());
 
 type Flow = {
   from: Zone;
@@ -251,7 +251,14 @@ const patience = { pass: 5000, soon: 1500, drop: 400 };
 const pause = () => new Promise((resolve) => setTimeout(resolve, 200));
 
 const counter = async (name: string): Promise<number> => {
-  const { stdout } = await lab.run('router', ['nft', 'list', 'counter', 'inet', 'gateway', name]);
+  const { stdout } = await networks.run('router', [
+    'nft',
+    'list',
+    'counter',
+    'inet',
+    'gateway',
+    name,
+  ]);
   return Number(/packets (\d+)/.exec(stdout)?.[1]);
 };
 
@@ -328,11 +335,11 @@ describe.each([
 });
 
 test('a device without an address may ask for one', async () => {
-  await lab.sh(
+  await networks.sh(
     `ip netns add fresh\n${batch('router', ['link add fresh type veth peer name e0 netns fresh', 'link set fresh master eth2 up'])}${batch('fresh', ['link set e0 up', 'route add default dev e0'])}`,
   );
   const discover = { to: '255.255.255.255', port: 67, fromPort: 68, broadcast: true } as const;
-  const fresh = await lab.agent('fresh');
+  const fresh = await networks.agent('fresh');
   await router().ask({ do: 'received', port: 67 });
   await fresh.ask({ do: 'send', protocol: 'udp', ...discover });
   await pause();
@@ -431,7 +438,9 @@ describe('a scan of the gateway from the wan', () => {
 
 describe('a flood', () => {
   const entries = async () =>
-    Number((await lab.run('router', ['cat', '/proc/sys/net/netfilter/nf_conntrack_count'])).stdout);
+    Number(
+      (await networks.run('router', ['cat', '/proc/sys/net/netfilter/nf_conntrack_count'])).stdout,
+    );
   const flood = (count: number, sources: readonly string[]) =>
     wan().ask({
       do: 'burst',
@@ -500,23 +509,23 @@ describe('a flood', () => {
 });
 
 test('segments are cut to what the VPN can carry', async () => {
-  await lab.sh('ip -n router link set wg0 mtu 1420');
+  await networks.sh('ip -n router link set wg0 mtu 1420');
   const to = net.wan.hosts[0]?.[0] ?? '';
   const hold = { do: 'hold', protocol: 'tcp', to, port: 7777, timeout: patience.pass } as const;
   expect(await agent('vpn0').ask(hold)).toBe(true);
-  const { stdout } = await lab.run('vpn0', ['ss', '-tin', 'dst', to]);
+  const { stdout } = await networks.run('vpn0', ['ss', '-tin', 'dst', to]);
   // 1420 without the headers of IPv4 and TCP, and the latter's time stamps.
   expect(stdout).toMatch(/\bmss:1368\b/);
 });
 
 test('the rules of others stay when ours are loaded again, and what is open lives', async () => {
-  await lab.sh(
+  await networks.sh(
     'ip netns exec router nft add table inet f2b-table; ip netns exec router nft add set inet f2b-table bans "{ type ipv4_addr; elements = { 192.0.2.1 }; }"',
   );
   expect(await agent('vpn0').ask({ do: 'alive', timeout: patience.pass })).toBe(true);
-  const { stdout } = await lab.run('router', ['nft', 'list', 'table', 'inet', 'gateway']);
+  const { stdout } = await networks.run('router', ['nft', 'list', 'table', 'inet', 'gateway']);
   expect(stdout).toContain('chain from_guest');
-  await lab.run('router', ['nft', '--file', '-'], { input: rules });
-  expect((await lab.run('router', ['nft', 'list', 'ruleset'])).stdout).toContain('192.0.2.1');
+  await networks.run('router', ['nft', '--file', '-'], { input: rules });
+  expect((await networks.run('router', ['nft', 'list', 'ruleset'])).stdout).toContain('192.0.2.1');
   expect(await agent('vpn0').ask({ do: 'alive', timeout: patience.pass })).toBe(true);
 });

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * A host of a {@link openLab} network: does what its standard input asks, and ends with it.
+ * A host of a {@link openNetworks} network: does what its standard input asks, and ends with it.
  * A server says to each client which address it comes from, and then sends back what it gets.
  */
 
