@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** Three kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU. */
+/**
+ * Four kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU, `lab` starts
+ * one among other hosts and probes it from outside.
+ */
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
   test: {
@@ -9,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.boot.test.ts', '**/boot.test.ts', '**/*.build.test.ts'],
+          exclude: ['**/*.{boot,build,lab}.test.ts', '**/{boot,lab}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -28,6 +31,16 @@ export default defineConfig({
           name: 'boot',
           include: ['builder/**/*.boot.test.ts', 'stages/**/boot.test.ts'],
           globalSetup: ['builder/qemu/global-setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'lab',
+          include: ['builder/**/*.lab.test.ts', 'stages/**/lab.test.ts'],
+          globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
           fileParallelism: false,

@@ -4,7 +4,7 @@ import { type Artifacts, nextSteps } from './artifact/artifacts.ts';
 import { type BuildRequest, build } from './build.ts';
 import { exitCode } from './errors.ts';
 import { readState } from './state.ts';
-import { presentError, table, wantsColor } from './ui/present.ts';
+import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
 import { Progress } from './ui/progress.ts';
 
 /** The build command inside its namespace: progress on stderr, the result on stdout. */
@@ -52,7 +52,7 @@ function report(
   ]);
   const files = (result.artifacts?.files ?? []).map(({ file, size }) => [
     relative(root, join(result.artifacts?.directory ?? '', file)),
-    `${(size / 1e6).toFixed(1)} MB`,
+    megabytes(size),
   ]);
   return [
     table([

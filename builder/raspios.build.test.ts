@@ -1,17 +1,25 @@
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readDiskLayout } from './base/disk-layout.ts';
 import { makePiImage, type PiImage, serveImage } from './base/fixture.ts';
 import { output, run } from './exec.ts';
-import { copyProject, project, removeFolder, runCli, sha256, traces } from './testing/build.ts';
+import {
+  copyProject,
+  project,
+  removeFolder,
+  runCli,
+  sha256,
+  startCli,
+  traces,
+} from './testing/build.ts';
 
 /** Stages enough to install something, and little enough to be quick. */
-const few = ['ssh', 'firewall', 'wireguard', 'monitoring', 'firstboot'].flatMap((name) => [
-  '--set',
-  `stages.${name}=false`,
-]);
+const few = ['ssh', 'firewall', 'wireguard', 'monitoring', 'firstboot', 'gateway'].flatMap(
+  (name) => ['--set', `stages.${name}=false`],
+);
 const name = 'Raspberry Pi OS Lite (64-bit)';
 
 let folder = '';
@@ -80,6 +88,24 @@ async function withVendor(
 }
 
 describe('the raspios base', () => {
+  test('killed in the middle of the download leaves nothing but what it has got, and goes on there', async () => {
+    await withVendor(
+      [{ stallAfter: Math.floor(packed.length / 3) }],
+      {},
+      async (list, requests) => {
+        const killed = startCli(root, buildArguments(list, 'base=[raspios]'));
+        await killed.said(/download/);
+        await expect.poll(() => requests.length, { timeout: 30_000 }).toBeGreaterThan(1);
+        await sleep(3000);
+        killed.kill('SIGKILL');
+        await killed.done;
+        await sleep(500); // the kernel ends the namespace's processes on its own time
+        expect(await traces(root)).toEqual([]);
+        expect(await readdir(join(root, 'output/pi-gateway')).catch(() => [])).toEqual([]);
+      },
+    );
+  });
+
   test('is looked up in the list, downloaded over a connection that breaks, and built upon', async () => {
     await withVendor(
       [{ cutAfter: Math.floor(packed.length / 2) }, {}],
@@ -88,8 +114,12 @@ describe('the raspios base', () => {
         const result = await build(list, 'base=[raspios]');
         expect(result.stderr).not.toContain('Error');
         expect(result.code).toBe(0);
-        expect(requests.filter((request) => request.path === '/lite.img.xz')).toHaveLength(2);
-        expect(requests.at(-1)?.headers.range).toMatch(/^bytes=\d+-$/);
+        const ranges = requests
+          .filter((request) => request.path === '/lite.img.xz')
+          .map((request) => request.headers.range);
+        // Both times from where it stopped: the build that was killed, the connection that broke.
+        expect(ranges).toHaveLength(2);
+        for (const range of ranges) expect(range).toMatch(/^bytes=[1-9]\d*-$/);
       },
     );
     const made = join(root, 'output/pi-gateway/pi-gateway.img');
@@ -134,7 +164,8 @@ describe('the raspios base', () => {
 
   test('with another content than the list says is refused, and nothing is built of it', async () => {
     await withVendor([{}], { image_download_sha256: 'ab'.repeat(32) }, async (list) => {
-      const result = await build(list, 'base=[raspios]');
+      // Without --refresh the image that was taken first stays.
+      const result = await build(list, 'base=[raspios]', '--refresh');
       expect(result.code).toBe(4);
       expect(result.stderr).toContain('SHA-256');
     });
@@ -162,6 +193,7 @@ describe('a file as base', () => {
       path,
       table: 'gpt',
       bootMount: '/boot',
+      bootSize: 256 * 1024 * 1024, // room for the kernel of the tree
       rootTree: await debianTree(),
     });
     const digest = await sha256(path);
@@ -184,7 +216,11 @@ describe('a file as base', () => {
 });
 
 async function build(list: string, base: string, ...more: string[]) {
-  return await runCli(root, [
+  return await runCli(root, buildArguments(list, base, ...more));
+}
+
+function buildArguments(list: string, base: string, ...more: string[]): string[] {
+  return [
     'build',
     ...few,
     '--set',
@@ -194,5 +230,5 @@ async function build(list: string, base: string, ...more: string[]) {
     '--set',
     'image.compress=none',
     ...more,
-  ]);
+  ];
 }

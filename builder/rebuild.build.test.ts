@@ -2,7 +2,7 @@ import { appendFile, mkdir, mkdtemp, truncate, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { run } from './exec.ts';
+import { hostPath, run } from './exec.ts';
 import {
   type CliResult,
   copyProject,
@@ -68,23 +68,28 @@ describe('building again', () => {
     expect(plan.find((step) => step.step === 'packages monitoring')?.cached).toBe(true);
   });
 
-  test('a new stage from `stage new` builds as it is', async () => {
+  test('a new stage from `stage new` builds, boots and passes its tests as it is', async () => {
     expect((await runCli(root, ['stage', 'new', 'hello'])).code).toBe(0);
     const done = report(await runCli(root, raw));
     expect(ran(done)).toContain('config hello');
     const image = join(root, 'output/pi-gateway/pi-gateway.img');
     const { stdout } = await runCli(root, ['inspect', image, '--json']);
-    expect(JSON.parse(stdout).gateway.stages).toContain('hello');
-    const unit = await run(
-      join(project, 'node_modules/.bin/vitest'),
-      ['run', '--project', 'unit', 'stages/hello'],
-      {
-        cwd: root,
-        env: { PATH: `${join(project, 'node_modules/.bin')}:/usr/bin:/bin` },
-        okCodes: [1],
-      },
-    );
-    expect(unit.stdout).toContain('1 passed');
+    expect(JSON.parse(stdout).build.stages).toContain('hello');
+    for (const kind of ['unit', 'boot']) {
+      const tests = await run(
+        join(project, 'node_modules/.bin/vitest'),
+        ['run', '--project', kind, 'stages/hello'],
+        {
+          cwd: root,
+          env: {
+            PATH: `${join(project, 'node_modules/.bin')}:${hostPath}`,
+            PI_GATEWAY_IMAGE: image,
+          },
+          okCodes: [1],
+        },
+      );
+      expect(tests.stdout).toMatch(/Tests\s+1 passed/);
+    }
   });
 });
 

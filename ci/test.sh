@@ -11,3 +11,4 @@ bash ci/check.sh
 echo '== image' && node builder/cli.ts build --env development
 echo '== build tests' && vitest run --project build
 echo '== boot tests' && vitest run --project boot
+echo '== lab tests' && node builder/cli.ts build --env router --raw-only && vitest run --project lab

@@ -8,6 +8,7 @@ import { writeBmap } from '../image/bmap.ts';
 import { digestOf } from '../plan/digest.ts';
 import { replaceFile } from '../state.ts';
 import type { Tools } from '../tools/tools.ts';
+import { megabytes } from '../ui/present.ts';
 import type { Progress, StepTiming } from '../ui/progress.ts';
 import { compressImage, fileDigest, suffix } from './compress.ts';
 import { iconFile, imagerManifest } from './imager-manifest.ts';
@@ -177,8 +178,7 @@ function summary(o: ArtifactRequest, files: readonly Artifact[], released: strin
     `Packages: ${Object.keys(o.packages).length}`,
     '',
     ...files.map(
-      (artifact) =>
-        `${artifact.file}  ${(artifact.size / 1e6).toFixed(1)} MB  sha256 ${artifact.sha256}`,
+      (artifact) => `${artifact.file}  ${megabytes(artifact.size)}  sha256 ${artifact.sha256}`,
     ),
     '',
     ...nextSteps(o.config.name, basename(released)),

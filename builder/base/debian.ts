@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toolsMount } from '../chroot/session.ts';
 import type { Config } from '../config/schema.ts';
@@ -57,7 +57,7 @@ export function debianRecipe(config: Config, tools: { digest: string }): string 
   const { suite, components, packages } = config.debian;
   return digestOf([
     'debian',
-    1,
+    2,
     suite,
     components,
     packages,
@@ -111,6 +111,9 @@ export async function assembleDebian(
     },
   );
   await writeFile(join(o.root, 'etc/fstab'), '');
+  // Whose they are depends on whether apt's user could reach this path; apt makes them again.
+  for (const partial of ['var/cache/apt/archives/partial', 'var/lib/apt/lists/partial'])
+    await rm(join(o.root, partial), { recursive: true, force: true });
 }
 
 /** Gives mmdebstrap's chroot the native programs, as session.ts does for the stages'. */

@@ -7,6 +7,7 @@ import fetch, { type Response } from 'node-fetch';
 import { fileDigest } from '../artifact/compress.ts';
 import { BuildError, exitCode, isErrno, messageOf } from '../errors.ts';
 import { replaceFile } from '../state.ts';
+import { megabytes } from '../ui/present.ts';
 
 export type DownloadOptions = {
   url: string;
@@ -573,10 +574,6 @@ function noSpace(directory: string, what: string, cause?: unknown): BuildError {
     code: exitCode.host,
     cause,
   });
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1_000_000)} MB`;
 }
 
 /** A URL as it may be printed: without user and password. */

@@ -17,6 +17,7 @@ import { createInflateRaw } from 'node:zlib';
 import { BuildError, exitCode, isErrno, messageOf } from '../errors.ts';
 import { runStream } from '../exec.ts';
 import { replaceFile } from '../state.ts';
+import { megabytes } from '../ui/present.ts';
 
 export type UnpackOptions = {
   /** `.img`, `.img.xz`, `.img.gz`, `.img.zst` or a simple `.zip`; told by content, not by name. */
@@ -337,10 +338,6 @@ async function checkSpace(o: UnpackOptions): Promise<void> {
       o.directory,
       `No space to unpack the image: it needs more than ${megabytes(needed)}, ${megabytes(free)} are free`,
     );
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1_000_000)} MB`;
 }
 
 function noSpace(directory: string, what: string, cause?: unknown): BuildError {

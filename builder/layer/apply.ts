@@ -154,13 +154,11 @@ const leftovers = [
   '/etc/shadow-',
   '/etc/subgid-',
   '/etc/subuid-',
-  '/var/cache/apt/archives/partial', // apt makes it again
   '/var/cache/apt/pkgcache.bin',
   '/var/cache/apt/srcpkgcache.bin',
   '/var/cache/debconf/config.dat-old',
   '/var/cache/debconf/templates.dat-old',
   '/var/cache/ldconfig/aux-cache',
-  '/var/lib/apt/lists/partial',
   '/var/lib/dbus/machine-id',
   '/var/lib/dpkg/available-old',
   '/var/lib/dpkg/diversions-old',

@@ -34,7 +34,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     await key.remove();
   };
   try {
-    await waitForSsh({ user: adminUser, port, key }, bootSeconds);
+    await vm.whileRunning(waitForSsh({ user: adminUser, port, key }, bootSeconds));
   } catch (error) {
     const log = await keepEvidence('start console', await vm.consoleText());
     process.stderr.write(`${(await vm.consoleText()).slice(-3000)}\nAll of the console: ${log}\n`);

@@ -97,11 +97,11 @@ export async function bootDevice(o: Partial<VmOptions> = {}): Promise<{ vm: Vm; 
     await key.remove();
   });
   const own = deviceAt(vm.ports[22] ?? 0, key, vm.consoleText);
-  await waitForSsh({ user: adminUser, port: own.sshPort, key }, bootSeconds).catch(
-    async (error: unknown) => {
+  await vm
+    .whileRunning(waitForSsh({ user: adminUser, port: own.sshPort, key }, bootSeconds))
+    .catch(async (error: unknown) => {
       await keepEvidence('boot', await vm.consoleText());
       throw error;
-    },
-  );
+    });
   return { vm, device: own };
 }

@@ -25,7 +25,31 @@ export async function makeSshKey(): Promise<SshKey> {
   };
 }
 
-export type SshTarget = { user: string; port: number; key: SshKey };
+export type SshTarget = {
+  user: string;
+  port: number;
+  key: SshKey;
+  /** Address; 127.0.0.1 unless said. */
+  host?: string;
+  /** Network namespace that the connection starts from; this process's own unless said. */
+  namespace?: string;
+  /** Own address that the connection comes from, where the namespace has several. */
+  from?: string;
+};
+
+/** The command line of ssh(1) with everything before the remote command. */
+function sshCommand(target: SshTarget, ...more: string[]): [string, string[]] {
+  const enter = target.namespace ? ['ip', 'netns', 'exec', target.namespace] : [];
+  const [command = '', ...args] = [
+    ...enter,
+    'ssh',
+    ...options(target),
+    ...(target.from ? ['-b', target.from] : []),
+    ...more,
+    `${target.user}@${target.host ?? '127.0.0.1'}`,
+  ];
+  return [command, args];
+}
 
 function options(target: SshTarget): string[] {
   const { directory, path } = target.key;
@@ -39,7 +63,7 @@ function options(target: SshTarget): string[] {
     ...['-o', 'LogLevel=ERROR'],
     // One connection for all commands: under emulation, a key exchange takes seconds.
     ...['-o', 'ControlMaster=auto', '-o', 'ControlPersist=60'],
-    ...['-o', `ControlPath=${join(directory, `control-${target.port}`)}`],
+    ...['-o', `ControlPath=${join(directory, `control-${target.port}-${target.namespace ?? ''}`)}`],
   ];
 }
 
@@ -48,23 +72,30 @@ export async function sshResult(
   target: SshTarget,
   command: string,
   seconds = 120,
+  input?: Uint8Array,
 ): Promise<RunResult> {
-  return await run('ssh', [...options(target), `${target.user}@127.0.0.1`, command], {
+  const [program, args] = sshCommand(target);
+  return await run(program, [...args, command], {
     timeout: seconds * 1000,
+    ...(input ? { input } : {}),
     okCodes: Array.from({ length: 255 }, (_, i) => i + 1),
   });
 }
 
 /** Drops the connection that commands share, e.g. because the device restarts. */
 export async function closeSsh(target: SshTarget): Promise<void> {
-  await run('ssh', [...options(target), '-O', 'exit', `${target.user}@127.0.0.1`], {
-    okCodes: [255],
-  });
+  const [program, args] = sshCommand(target, '-O', 'exit');
+  await run(program, args, { okCodes: [255] });
 }
 
 /** Runs a shell command on the device and gives its output. @throws BuildError if it fails. */
-export async function ssh(target: SshTarget, command: string, seconds?: number): Promise<string> {
-  const result = await sshResult(target, command, seconds);
+export async function ssh(
+  target: SshTarget,
+  command: string,
+  seconds?: number,
+  input?: Uint8Array,
+): Promise<string> {
+  const result = await sshResult(target, command, seconds, input);
   if (result.exitCode !== 0)
     throw new BuildError({
       what: `On the device, a command failed with exit code ${result.exitCode}`,

@@ -20,6 +20,8 @@ export type VmOptions = {
   diskSize?: string;
   /** Host ports on 127.0.0.1 by guest TCP port; 0 takes a free one. */
   forwards?: Record<number, number>;
+  /** Tap interfaces that are its network cards, in slots 2, 3, …: enp0s2, enp0s3, …; no user network then. */
+  taps?: readonly { name: string; mac: string }[];
   /** Files put on the boot partition, as a user does after flashing. */
   bootFiles?: Record<string, string>;
   /** Appended to the kernel command line for this boot only. */
@@ -40,6 +42,8 @@ export type Vm = {
   waitForConsole(text: string | RegExp, seconds: number): Promise<void>;
   /** Resolves with QEMU's exit code. */
   ended: Promise<number>;
+  /** What `work` gives; if QEMU ends before that, an error with what QEMU said. */
+  whileRunning<T>(work: Promise<T>): Promise<T>;
   /** Ends QEMU at once, as a power cut does, and keeps the disk. */
   powerCut(): Promise<void>;
   /** Ends QEMU and removes the disk. */
@@ -67,11 +71,7 @@ export async function startVm(o: VmOptions): Promise<Vm> {
       ...(kernel.initrd ? ['-initrd', kernel.initrd] : []),
       '-append',
       command,
-      '-netdev',
-      [
-        'user,id=net',
-        ...Object.entries(ports).map(([guest, host]) => `hostfwd=tcp:127.0.0.1:${host}-:${guest}`),
-      ].join(','),
+      ...networkArguments(machine, ports, o.taps),
       '-display',
       'none',
       ...(o.interactive ? [] : ['-monitor', 'none']),
@@ -111,6 +111,13 @@ export async function startVm(o: VmOptions): Promise<Vm> {
       ports,
       consoleText,
       ended,
+      whileRunning: (work) =>
+        Promise.race([
+          work,
+          ended.then((code) => {
+            throw new BuildError({ what: `QEMU ended with exit code ${code}`, detail: complaint });
+          }),
+        ]),
       powerCut,
       waitForConsole: async (text, seconds) => {
         const until = Date.now() + seconds * 1000;
@@ -238,8 +245,6 @@ function machineArguments(machine: Machine, memory: number, directory: string): 
       join(directory, 'device.dtb'),
       '-drive',
       `if=sd,format=qcow2,file=${disk}`,
-      '-device',
-      'usb-net,netdev=net',
     ];
   return [
     '-M',
@@ -253,12 +258,31 @@ function machineArguments(machine: Machine, memory: number, directory: string): 
     '-drive',
     `if=none,id=disk,format=qcow2,file=${disk}`,
     '-device',
-    'virtio-blk-pci,drive=disk',
+    'virtio-blk-pci,drive=disk,addr=1',
     '-device',
-    'virtio-net-pci,netdev=net',
-    '-device',
-    'virtio-rng-pci',
+    'virtio-rng-pci,addr=1f',
   ];
+}
+
+function networkArguments(
+  machine: Machine,
+  ports: Record<number, number>,
+  taps: VmOptions['taps'],
+): string[] {
+  if (taps)
+    return taps.flatMap(({ name, mac }, index) => [
+      '-netdev',
+      `tap,id=net${index},ifname=${name},script=no,downscript=no`,
+      '-device',
+      `virtio-net-pci,netdev=net${index},mac=${mac},addr=${(index + 2).toString(16)},romfile=`,
+    ]);
+  const forwards = Object.entries(ports).map(
+    ([guest, host]) => `hostfwd=tcp:127.0.0.1:${host}-:${guest}`,
+  );
+  // No boot ROM: it comes with a package that QEMU only recommends.
+  const card =
+    machine === 'raspi3b' ? 'usb-net,netdev=net' : 'virtio-net-pci,netdev=net,addr=2,romfile=';
+  return ['-netdev', ['user,id=net', ...forwards].join(','), '-device', card];
 }
 
 async function choosePorts(wanted: Record<number, number>): Promise<Record<number, number>> {

@@ -1,0 +1,46 @@
+import { access } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { TestProject } from 'vitest/node';
+import { loadConfig } from '../config/load.ts';
+import { BuildError, exitCode } from '../errors.ts';
+import { loadStages } from '../stages.ts';
+import { openLab, type ZoneAddresses } from './lab.ts';
+import { probesTree } from './probes.ts';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+
+/** Boots the router's image once, with a host in each zone, for all lab tests of the run. */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const stages = await loadStages(root);
+  const { config } = await loadConfig({
+    root,
+    env: 'router',
+    stages: stages.map((stage) => stage.definition),
+  });
+  const image = join(resolve(root, config.paths.output), config.name, `${config.name}.img`);
+  await access(image).catch((cause) => {
+    throw new BuildError({
+      what: "There is no router's image to test",
+      where: image,
+      fix: 'Build it: node builder/cli.ts build --env router --raw-only',
+      code: exitCode.usage,
+      cause,
+    });
+  });
+  project.provide('probes', await probesTree(resolve(root, config.paths.cache), config.debian));
+  const lab = await openLab({ image, zones: zonesOf(config.stages.firewall) });
+  project.provide('lab', lab.facts);
+  return lab.close;
+}
+
+function zonesOf(options: unknown): ZoneAddresses {
+  const { zones } = options as {
+    zones: Record<string, { address4?: string | null; address6?: string | null } | undefined>;
+  };
+  const of = (name: string) => ({
+    v4: zones[name]?.address4 ?? '',
+    v6: zones[name]?.address6 ?? '',
+  });
+  return { lan: of('lan'), guest: of('guest'), dmz: of('dmz') };
+}

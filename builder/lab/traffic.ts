@@ -1,0 +1,79 @@
+import type { LabHost, Running } from './namespace.ts';
+
+/** The command line of a JavaScript program with its arguments, process.argv[1] and on. */
+const node = (program: string, args: readonly string[]): [string, string[]] => [
+  process.execPath,
+  ['--input-type=module', '--eval', program, '--', ...args],
+];
+
+/** Answers every connection and datagram at a port, IPv4 and IPv6, with the address that it came from. */
+const echo = `
+import dgram from 'node:dgram';
+import net from 'node:net';
+const port = Number(process.argv[1]);
+const plain = (address) => address.replace(/^::ffff:/, '');
+net.createServer((socket) => {
+  socket.on('error', () => undefined);
+  socket.end(plain(socket.remoteAddress ?? ''));
+}).listen({ port, host: '::' }, () => {
+  const udp = dgram.createSocket('udp6');
+  udp.on('message', (_, from) => udp.send(plain(from.address), from.port, from.address));
+  udp.bind(port, () => console.log('ready'));
+});
+`;
+
+export async function listen(host: LabHost, port: number): Promise<Running> {
+  const server = host.start(...node(echo, [String(port)]));
+  await server.said('ready', 20);
+  return server;
+}
+
+const ask = `
+import dgram from 'node:dgram';
+import net from 'node:net';
+const [, protocol, to, port, from, wait] = process.argv;
+const end = (text) => { console.log(text); process.exit(0); };
+setTimeout(() => end('silence'), Number(wait) * 1000);
+if (protocol === 'tcp') {
+  const socket = net.connect({ host: to, port: Number(port), ...(from ? { localAddress: from } : {}) });
+  socket.on('data', (data) => end('answer ' + String(data).trim()));
+  socket.on('error', (error) => end(error.code === 'ECONNREFUSED' ? 'refused' : 'error ' + error.code));
+} else {
+  const socket = dgram.createSocket(to.includes(':') ? 'udp6' : 'udp4');
+  socket.on('message', (data) => end('answer ' + data));
+  socket.on('error', (error) => end(error.code === 'ECONNREFUSED' ? 'refused' : 'error ' + error.code));
+  socket.bind(0, from || undefined, () => socket.connect(Number(port), to, () => socket.send('?')));
+}
+`;
+
+/** What came back: an answer (with the source address that the other side saw), a refusal, or nothing. */
+export type Reply =
+  | { kind: 'answer'; seenAs: string }
+  | { kind: 'refused' | 'silence' | 'error'; detail?: string };
+
+/** One connection or datagram from a host of the lab, as a plain program would do it. */
+export async function send(
+  host: LabHost,
+  o: {
+    protocol: 'tcp' | 'udp';
+    to: string;
+    port: number;
+    /** Source address. */
+    from?: string;
+    /** Seconds without an answer that count as silence. */
+    wait?: number;
+  },
+): Promise<Reply> {
+  const [command, args] = node(ask, [
+    o.protocol,
+    o.to,
+    String(o.port),
+    o.from ?? '',
+    String(o.wait ?? 3),
+  ]);
+  const { stdout } = await host.run(command, args);
+  const [kind = '', detail = ''] = stdout.trim().split(' ');
+  if (kind === 'answer') return { kind, seenAs: detail };
+  if (kind === 'refused' || kind === 'silence') return { kind };
+  return { kind: 'error', detail };
+}
