@@ -29,7 +29,8 @@ export type Answer = {
   /** The address that the server saw, or null if no answer came. */
   try: string | null;
   send: true;
-  burst: number;
+  /** The sources of those that were answered. */
+  burst: string[];
   hold: boolean;
   alive: boolean;
   received: string[];
@@ -142,7 +143,7 @@ const does: { [Kind in Request['do']]: (r: Request & { do: Kind }) => Promise<An
       const from = r.sources[index % r.sources.length];
       return attempt({ ...r, ...(from === undefined ? {} : { from }) });
     });
-    return (await Promise.all(tries)).filter((seen) => seen !== null).length;
+    return (await Promise.all(tries)).filter((seen) => seen !== null);
   },
   hold: async (r) => {
     held = open(r, r.from);

@@ -54,7 +54,7 @@ const limits = z
     wireguard_per_minute: rate(60, 'New WireGuard peers a minute from one source'),
     wireguard_total_per_second: rate(100, 'New WireGuard peers a second in all'),
     syn_per_second: rate(50, 'New TCP connections a second from one source of the wan'),
-    syn_total_per_second: rate(500, 'New TCP connections a second from the wan in all'),
+    syn_total_per_second: rate(200, 'New TCP connections a second from the wan in all'),
     connections_per_second: rate(
       100,
       'New connections a second, through the gateway or to it, of one client of an inner zone',
