@@ -18,8 +18,8 @@ import { accepts, type Policy, policyOf } from './zones.ts';
 
 /** Limits that a test can reach, and a block that it can wait for. */
 const sets = [
-  'stages.firewall.limits.syn_per_second=20',
-  'stages.firewall.limits.syn_total_per_second=60',
+  'stages.firewall.limits.wan_per_second=20',
+  'stages.firewall.limits.wan_total_per_second=60',
   'stages.firewall.limits.scan_block_seconds=2',
   'stages.firewall.limits.wireguard_per_minute=30',
   'stages.ssh.never_ban=[203.0.113.77/32]',
@@ -347,6 +347,10 @@ test('a device without an address may ask for one', async () => {
 });
 
 describe('a forged source gets nowhere', () => {
+  /** Waits until that many were dropped for their source, as a busy machine takes its time. */
+  const dropped = (count: number) =>
+    expect.poll(() => counter('spoofed'), { timeout: 5000 }).toBe(count);
+
   test('from an inner zone', async () => {
     await Promise.all(
       ['wan0', 'dmz0'].map((one) => agent(one).ask({ do: 'received', port: 7777 })),
@@ -357,10 +361,9 @@ describe('a forged source gets nowhere', () => {
         agent(`${zone}0`).ask({ do: 'send', protocol: 'udp', to, port: 7777, from }),
       ),
     );
-    await pause();
+    await dropped(before + forged.inside.length);
     for (const one of ['wan0', 'dmz0'])
       expect(await agent(one).ask({ do: 'received', port: 7777 }), one).toEqual([]);
-    expect(await counter('spoofed')).toBe(before + forged.inside.length);
   });
 
   test('from the wan', async () => {
@@ -375,9 +378,8 @@ describe('a forged source gets nowhere', () => {
         from,
       });
     await Promise.all(forged.wan.map(send));
-    await pause();
+    await dropped(before + forged.wan.length);
     expect(await router().ask({ do: 'received', port: 51820 })).toEqual([]);
-    expect(await counter('spoofed')).toBe(before + forged.wan.length);
   });
 
   test('as an answer from the internet to a connection of another zone', async () => {
@@ -393,8 +395,7 @@ describe('a forged source gets nowhere', () => {
       from: '203.0.113.9',
       fromPort: 7778,
     });
-    await pause();
-    expect(await counter('spoofed')).toBe(before + 1);
+    await dropped(before + 1);
   });
 });
 
