@@ -176,6 +176,21 @@ describe('a change', () => {
     expect(await read(rulesFile)).toBe(rules('old'));
   });
 
+  test('of which nft was ended when it had loaded it, is undone at once', async () => {
+    const slow: System = {
+      ...system,
+      run: async (command, args, options) => {
+        const done = await system.run(command, args, options);
+        if (command === 'nft' && args[0] === '--file' && args[1]?.includes('candidate'))
+          throw new Error('nft failed: ended by SIGTERM');
+        return done;
+      },
+    };
+    await expect(apply(slow, 'new.nft', rules('new'), 90)).rejects.toThrow('SIGTERM');
+    expect(loaded).toBe(rules('old'));
+    expect(systemd.armed).toBe(false);
+  });
+
   test('is not loaded if its roll-back could not be armed', async () => {
     const broken: System = {
       ...system,
