@@ -62,17 +62,20 @@ export async function apply(
   refuseUnfit(text);
   await claim(system);
   const pending: Pending = { file, until: uptime() + seconds };
-  let armed = false;
+  let reached: 'claimed' | 'armed' | 'loading' = 'claimed';
   try {
     await writeFile(at(system, pendingFile), JSON.stringify(pending), { mode: 0o600 });
     await writeFile(at(system, candidateFile), text, { mode: 0o600 });
     await nft(system, ['--check', '--file', at(system, candidateFile)], file);
-    armed = true;
+    reached = 'armed';
     await arm(system, seconds);
+    reached = 'loading';
     await nft(system, ['--file', at(system, candidateFile)], file);
     return pending;
   } catch (error) {
-    if (armed) await disarm(system);
+    // An nft that was ended in the middle may have loaded them. If these do not load, the timer stays.
+    if (reached === 'loading') await nft(system, ['--file', at(system, rulesFile)], rulesFile);
+    if (reached !== 'claimed') await disarm(system);
     await endTrial(system);
     throw error;
   }

@@ -3,7 +3,7 @@ import { tmpdir, uptime } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { BuildError } from '../../builder/errors.ts';
-import { type Lab, openLab } from '../../builder/testing/lab.ts';
+import { type Networks, openNetworks } from '../../builder/testing/networks.ts';
 import type { System } from '../../firstboot/system.ts';
 import { firewall } from '../../stages/firewall/stage.ts';
 import { ssh } from '../../stages/ssh/stage.ts';
@@ -176,6 +176,21 @@ describe('a change', () => {
     expect(await read(rulesFile)).toBe(rules('old'));
   });
 
+  test('of which nft was ended when it had loaded it, is undone at once', async () => {
+    const slow: System = {
+      ...system,
+      run: async (command, args, options) => {
+        const done = await system.run(command, args, options);
+        if (command === 'nft' && args[0] === '--file' && args[1]?.includes('candidate'))
+          throw new Error('nft failed: ended by SIGTERM');
+        return done;
+      },
+    };
+    await expect(apply(slow, 'new.nft', rules('new'), 90)).rejects.toThrow('SIGTERM');
+    expect(loaded).toBe(rules('old'));
+    expect(systemd.armed).toBe(false);
+  });
+
   test('is not loaded if its roll-back could not be armed', async () => {
     const broken: System = {
       ...system,
@@ -250,14 +265,14 @@ describe('a change', () => {
 });
 
 describe('with the real nft, in a network of its own,', () => {
-  let lab: Lab;
+  let networks: Networks;
   beforeAll(async () => {
-    lab = await openLab();
-    await lab.sh('ip netns add device; ip -n device link set lo up');
+    networks = await openNetworks();
+    await networks.sh('ip netns add device; ip -n device link set lo up');
   });
-  afterAll(() => lab?.close());
+  afterAll(() => networks?.close());
 
-  const nft = async (...args: string[]) => (await lab.run('device', ['nft', ...args])).stdout;
+  const nft = async (...args: string[]) => (await networks.run('device', ['nft', ...args])).stdout;
   // Fails as on the device: firstboot/system.ts.
   const device = () =>
     new Systemd((args) =>

@@ -2,7 +2,7 @@ import { networkOf, networksOverlap, parseCidr } from '../../builder/config/fiel
 import type { GatewayConfig, OptionProblem, Zone } from '../define.ts';
 import { served } from './network.ts';
 import type { FirewallOptions } from './options.ts';
-import { openPorts, type Policy, policyOf, vpnInterface, zoneOf } from './zones.ts';
+import { bridgeOf, openPorts, type Policy, policyOf, vpnInterface, zoneOf } from './zones.ts';
 
 type Path = readonly (string | number)[];
 type Claim = { path: Path; text: string; owner: string };
@@ -22,13 +22,18 @@ export function checkFirewall(o: FirewallOptions, config: GatewayConfig): Option
 
 function interfaceProblems(o: FirewallOptions, config: GatewayConfig): OptionProblem[] {
   // Those of containers have a default: the others are what somebody wrote.
-  const claims: Claim[] = ['containers' as const, ...served].flatMap((zone) =>
-    o.zones[zone].interfaces.map((text, index) => ({
-      path: ['zones', zone, 'interfaces', index],
-      text,
-      owner: `zone ${zone}`,
-    })),
-  );
+  const claims: Claim[] = ['containers' as const, ...served].flatMap((zone) => {
+    const owner = `zone ${zone}`;
+    const bridge = zone === 'containers' ? undefined : bridgeOf(zone, o.zones[zone]);
+    return [
+      ...o.zones[zone].interfaces.map((text, index) => ({
+        path: ['zones', zone, 'interfaces', index],
+        text,
+        owner,
+      })),
+      ...(bridge ? [{ path: ['zones', zone, 'interfaces'], text: bridge, owner }] : []),
+    ];
+  });
   const taken: Claim[] = [
     { path: [], text: 'lo', owner: 'the gateway itself' },
     ...('wireguard' in config.stages

@@ -8,7 +8,10 @@ export type RuleValues = {
   inner: readonly InnerZone[];
   /** Interfaces of all of them, as elements of a set. */
   inside: string;
-  wan: Destination;
+  wan: Destination & {
+    /** Open UDP ports that have no limit of their own. */
+    udp: readonly number[];
+  };
   /** Networks of all inner zones. */
   networks4: readonly string[];
   networks6: readonly string[];
@@ -69,7 +72,7 @@ export function ruleValues(o: FirewallOptions, config: GatewayConfig): RuleValue
       ...destination(policy, zone.name),
     })),
     inside: elements(inner.flatMap((zone) => zone.interfaces)),
-    wan: destination(policy, 'wan'),
+    wan: { ...destination(policy, 'wan'), udp: openUdp(policy) },
     networks4: only('ip', networks),
     networks6: only('ip6', networks),
     masquerade4: only('ip', networks),
@@ -98,6 +101,16 @@ function destination(policy: Policy, zone: Zone): Destination {
     toGateway: exceptions.filter((one) => one.to === 'gateway').flatMap(allowRules),
     onward: exceptions.filter((one) => one.to !== 'gateway').flatMap(allowRules),
   };
+}
+
+function openUdp(policy: Policy): number[] {
+  const services = openPorts(policy, 'wan')
+    .filter((one) => one.protocol === 'udp' && one.name !== 'wireguard')
+    .map((one) => one.port);
+  const exceptions = policy.allow
+    .filter((one) => one.from === 'wan' && one.to === 'gateway')
+    .flatMap((one) => one.udp);
+  return [...new Set([...services, ...exceptions])];
 }
 
 function allowRules(one: Allow): string[] {

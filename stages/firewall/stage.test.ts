@@ -140,6 +140,12 @@ describe('the ruleset', () => {
       expect(chain(text, name).split('\n')[2]).toContain('ct state vmap { established : accept');
   });
 
+  test('limits what comes from the wan in UDP too, where it leads to something', async () => {
+    const text = await rules(everything);
+    expect(chain(text, 'in_wan')).toContain('udp dport { 5000 } jump strangers');
+    expect(chain(text, 'from_wan')).toMatch(/l4proto != tcp jump strangers[^\n]*\n *jump forwards/);
+  });
+
   test('never shuts out the networks of the admin', async () => {
     const text = await rules(
       { trusted: ['192.168.1.0/24'] },
@@ -436,6 +442,16 @@ describe('a mistake is refused before anything is built, at its place', () => {
       below('zones:', '  lan: {interfaces: [pod*]}'),
       'gateway.yaml:4:26',
       'pod* is also podman* of zone containers',
+    ],
+    [
+      'a name that means the bridge of another zone',
+      below(
+        'zones:',
+        '  lan: {interfaces: [eth1, eth2], address4: 10.10.0.1/24}',
+        '  containers: {interfaces: [br-*]}',
+      ),
+      'gateway.yaml:4:25',
+      'br-lan is also br-* of zone containers',
     ],
     [
       "the VPN's interface in another zone",

@@ -4,7 +4,7 @@ import { gatewayConfig } from '../../builder/config/gateway.ts';
 import { loadConfig } from '../../builder/config/load.ts';
 import { loadStages } from '../../builder/stages.ts';
 import { project } from '../../builder/testing/build.ts';
-import { type Agent, type Lab, openLab } from '../../builder/testing/lab.ts';
+import { type Agent, type Networks, openNetworks } from '../../builder/testing/networks.ts';
 import { type Zone, zones } from '../define.ts';
 import { renderConfigured } from '../testing.ts';
 import type { FirewallOptions } from './options.ts';
@@ -18,8 +18,8 @@ import { accepts, type Policy, policyOf } from './zones.ts';
 
 /** Limits that a test can reach, and a block that it can wait for. */
 const sets = [
-  'stages.firewall.limits.syn_per_second=20',
-  'stages.firewall.limits.syn_total_per_second=60',
+  'stages.firewall.limits.wan_per_second=20',
+  'stages.firewall.limits.wan_total_per_second=60',
   'stages.firewall.limits.scan_block_seconds=2',
   'stages.firewall.limits.wireguard_per_minute=30',
   'stages.ssh.never_ban=[203.0.113.77/32]',
@@ -161,7 +161,7 @@ function routerScript(): string {
   ].join('');
 }
 
-let lab: Lab;
+let networks: Networks;
 let policy: Policy;
 let rules = '';
 const agents = new Map<string, Agent>();
@@ -187,17 +187,17 @@ beforeAll(async () => {
   const options = config.stages.firewall as FirewallOptions;
   policy = policyOf(options, gateway);
   rules = (await renderConfigured(firewall, gateway)).text('/etc/nftables.conf');
-  lab = await openLab();
-  await lab.sh(
+  networks = await openNetworks();
+  await networks.sh(
     [
       routerScript(),
       ...zones.flatMap((zone) => net[zone].hosts.map((_, index) => hostScript(zone, index))),
     ].join(''),
   );
-  await lab.run('router', ['nft', '--file', '-'], { input: rules });
+  await networks.run('router', ['nft', '--file', '-'], { input: rules });
   await Promise.all(
     ['router', ...hostNames].map(async (name) => {
-      const one = await lab.agent(name);
+      const one = await networks.agent(name);
       agents.set(name, one);
       const ports = name === 'router' ? gatewayPorts : hostPorts;
       await one.ask({ do: 'listen', protocol: 'tcp', ports: ports.tcp });
@@ -205,7 +205,7 @@ beforeAll(async () => {
     }),
   );
 });
-afterAll(() => lab?.close());
+afterAll(() => networks?.close());
 
 type Flow = {
   from: Zone;
@@ -251,7 +251,14 @@ const patience = { pass: 5000, soon: 1500, drop: 400 };
 const pause = () => new Promise((resolve) => setTimeout(resolve, 200));
 
 const counter = async (name: string): Promise<number> => {
-  const { stdout } = await lab.run('router', ['nft', 'list', 'counter', 'inet', 'gateway', name]);
+  const { stdout } = await networks.run('router', [
+    'nft',
+    'list',
+    'counter',
+    'inet',
+    'gateway',
+    name,
+  ]);
   return Number(/packets (\d+)/.exec(stdout)?.[1]);
 };
 
@@ -328,11 +335,11 @@ describe.each([
 });
 
 test('a device without an address may ask for one', async () => {
-  await lab.sh(
+  await networks.sh(
     `ip netns add fresh\n${batch('router', ['link add fresh type veth peer name e0 netns fresh', 'link set fresh master eth2 up'])}${batch('fresh', ['link set e0 up', 'route add default dev e0'])}`,
   );
   const discover = { to: '255.255.255.255', port: 67, fromPort: 68, broadcast: true } as const;
-  const fresh = await lab.agent('fresh');
+  const fresh = await networks.agent('fresh');
   await router().ask({ do: 'received', port: 67 });
   await fresh.ask({ do: 'send', protocol: 'udp', ...discover });
   await pause();
@@ -340,6 +347,10 @@ test('a device without an address may ask for one', async () => {
 });
 
 describe('a forged source gets nowhere', () => {
+  /** Waits until that many were dropped for their source, as a busy machine takes its time. */
+  const dropped = (count: number) =>
+    expect.poll(() => counter('spoofed'), { timeout: 5000 }).toBe(count);
+
   test('from an inner zone', async () => {
     await Promise.all(
       ['wan0', 'dmz0'].map((one) => agent(one).ask({ do: 'received', port: 7777 })),
@@ -350,10 +361,9 @@ describe('a forged source gets nowhere', () => {
         agent(`${zone}0`).ask({ do: 'send', protocol: 'udp', to, port: 7777, from }),
       ),
     );
-    await pause();
+    await dropped(before + forged.inside.length);
     for (const one of ['wan0', 'dmz0'])
       expect(await agent(one).ask({ do: 'received', port: 7777 }), one).toEqual([]);
-    expect(await counter('spoofed')).toBe(before + forged.inside.length);
   });
 
   test('from the wan', async () => {
@@ -368,9 +378,8 @@ describe('a forged source gets nowhere', () => {
         from,
       });
     await Promise.all(forged.wan.map(send));
-    await pause();
+    await dropped(before + forged.wan.length);
     expect(await router().ask({ do: 'received', port: 51820 })).toEqual([]);
-    expect(await counter('spoofed')).toBe(before + forged.wan.length);
   });
 
   test('as an answer from the internet to a connection of another zone', async () => {
@@ -386,8 +395,7 @@ describe('a forged source gets nowhere', () => {
       from: '203.0.113.9',
       fromPort: 7778,
     });
-    await pause();
-    expect(await counter('spoofed')).toBe(before + 1);
+    await dropped(before + 1);
   });
 });
 
@@ -431,7 +439,9 @@ describe('a scan of the gateway from the wan', () => {
 
 describe('a flood', () => {
   const entries = async () =>
-    Number((await lab.run('router', ['cat', '/proc/sys/net/netfilter/nf_conntrack_count'])).stdout);
+    Number(
+      (await networks.run('router', ['cat', '/proc/sys/net/netfilter/nf_conntrack_count'])).stdout,
+    );
   const flood = (count: number, sources: readonly string[]) =>
     wan().ask({
       do: 'burst',
@@ -440,7 +450,7 @@ describe('a flood', () => {
       port: 443,
       count,
       sources,
-      timeout: 700,
+      timeout: 900, // a lost SYN is sent again after a second
     });
 
   test('of SSH connections from one source ends at its limit', async () => {
@@ -448,15 +458,17 @@ describe('a flood', () => {
     let opened = 0;
     // 30 a minute; in rounds, since 40 at once would meet the limit of SYN.
     for (let round = 0; round < 4; round++)
-      opened += await wan().ask({
-        do: 'burst',
-        protocol: 'tcp',
-        to: '203.0.113.1',
-        port: 22,
-        count: 10,
-        sources: [from],
-        timeout: 1500,
-      });
+      opened += (
+        await wan().ask({
+          do: 'burst',
+          protocol: 'tcp',
+          to: '203.0.113.1',
+          port: 22,
+          count: 10,
+          sources: [from],
+          timeout: 1500,
+        })
+      ).length;
     expect(opened).toBeGreaterThanOrEqual(30);
     expect(opened).toBeLessThanOrEqual(33);
     expect(await opens('wan0', '203.0.113.1', 22, stranger(89)[0])).not.toBeNull();
@@ -472,8 +484,8 @@ describe('a flood', () => {
       sources: [stranger(87)[0]],
       timeout: 700,
     });
-    expect(opened).toBeGreaterThanOrEqual(30);
-    expect(opened).toBeLessThanOrEqual(33);
+    expect(opened.length).toBeGreaterThanOrEqual(30);
+    expect(opened.length).toBeLessThanOrEqual(33);
   });
 
   test('of TCP connections is held back by source and in all, before conntrack; what is open lives', async () => {
@@ -481,42 +493,42 @@ describe('a flood', () => {
     expect(await wan().ask({ do: 'hold', ...held, timeout: patience.pass })).toBe(true);
     const before = await entries();
     // 20 a second and 40 at once from one source; the flood is over within two seconds.
-    const one = await flood(150, [stranger(70)[0]]);
+    const one = (await flood(150, [stranger(70)[0]])).length;
     expect(one).toBeGreaterThan(0);
     expect(one).toBeLessThanOrEqual(80);
     expect(await wan().ask({ do: 'alive', timeout: patience.pass })).toBe(true);
-    // 60 a second and 120 at once from all.
-    const many = await flood(
-      400,
-      Array.from({ length: 16 }, (_, index) => stranger(71 + index)[0]),
-    );
+    // 60 a second and 120 at once from all; the admin's own network is not held back by the others.
+    const admin = '203.0.113.77';
+    const all = await flood(400, [...strangers.slice(14, 25).map(([source]) => source), admin]);
+    const many = all.filter((source) => source !== admin).length;
+    expect(all.length - many).toBeGreaterThan(25);
     expect(many).toBeLessThanOrEqual(240);
     expect(await wan().ask({ do: 'alive', timeout: patience.pass })).toBe(true);
     expect(await counter('flood')).toBeGreaterThan(250);
-    expect((await entries()) - before).toBeLessThan(one + many + 50);
+    expect((await entries()) - before).toBeLessThan(one + all.length + 50);
     // Inner zones are not held back by it.
     expect(await opens('lan0', '203.0.113.9', 7777)).not.toBeNull();
   });
 });
 
 test('segments are cut to what the VPN can carry', async () => {
-  await lab.sh('ip -n router link set wg0 mtu 1420');
+  await networks.sh('ip -n router link set wg0 mtu 1420');
   const to = net.wan.hosts[0]?.[0] ?? '';
   const hold = { do: 'hold', protocol: 'tcp', to, port: 7777, timeout: patience.pass } as const;
   expect(await agent('vpn0').ask(hold)).toBe(true);
-  const { stdout } = await lab.run('vpn0', ['ss', '-tin', 'dst', to]);
+  const { stdout } = await networks.run('vpn0', ['ss', '-tin', 'dst', to]);
   // 1420 without the headers of IPv4 and TCP, and the latter's time stamps.
   expect(stdout).toMatch(/\bmss:1368\b/);
 });
 
 test('the rules of others stay when ours are loaded again, and what is open lives', async () => {
-  await lab.sh(
+  await networks.sh(
     'ip netns exec router nft add table inet f2b-table; ip netns exec router nft add set inet f2b-table bans "{ type ipv4_addr; elements = { 192.0.2.1 }; }"',
   );
   expect(await agent('vpn0').ask({ do: 'alive', timeout: patience.pass })).toBe(true);
-  const { stdout } = await lab.run('router', ['nft', 'list', 'table', 'inet', 'gateway']);
+  const { stdout } = await networks.run('router', ['nft', 'list', 'table', 'inet', 'gateway']);
   expect(stdout).toContain('chain from_guest');
-  await lab.run('router', ['nft', '--file', '-'], { input: rules });
-  expect((await lab.run('router', ['nft', 'list', 'ruleset'])).stdout).toContain('192.0.2.1');
+  await networks.run('router', ['nft', '--file', '-'], { input: rules });
+  expect((await networks.run('router', ['nft', 'list', 'ruleset'])).stdout).toContain('192.0.2.1');
   expect(await agent('vpn0').ask({ do: 'alive', timeout: patience.pass })).toBe(true);
 });

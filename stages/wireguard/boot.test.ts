@@ -19,3 +19,46 @@ test('it has its address of both families and the MTU', async () => {
   expect(address).toContain('inet6 fd66:6761:7465::1/64');
   expect(address).toContain('mtu 1420');
 });
+
+test('it and the key are there without waiting for a network', async () => {
+  expect(await device().ssh('systemctl show -P After wg-quick@wg0')).not.toContain(
+    'network-online',
+  );
+});
+
+test('the gateway answers for names on its VPN addresses', async () => {
+  for (const server of ['10.66.0.1', 'fd66:6761:7465::1'])
+    expect(
+      await device().ssh(
+        `python3 - ${server} << 'END'
+import socket, sys
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.settimeout(10)
+# The question for the A record of localhost.
+s.sendto(b'\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\x09localhost\\0\\0\\1\\0\\1', (sys.argv[1], 53))
+print(s.recv(512)[-4:])
+END`,
+      ),
+    ).toContain("b'\\x7f\\x00\\x00\\x01'");
+});
+
+test('a peer is added and removed live, and one that is broken does no harm', async () => {
+  const peer = 'sudo /usr/lib/pi-gateway/wireguard-peer';
+  const key = (await device().ssh('wg genkey | wg pubkey')).trim();
+  const client = await device().ssh(`${peer} add probe ${key} 10.66.0.200 fd66:6761:7465::200`);
+  expect(client).toMatch(/^DNS = 10\.66\.0\.1, fd66:6761:7465::1$/m);
+  expect(client).toMatch(/^PresharedKey = [A-Za-z0-9+/]{43}=$/m);
+  await device().ssh('echo rubbish | sudo tee /etc/wireguard/peers.d/broken.conf > /dev/null');
+  try {
+    await device().ssh('sudo systemctl restart wg-quick@wg0');
+    const shown = await device().ssh(
+      'sudo wg show wg0 allowed-ips; sudo wg show wg0 preshared-keys',
+    );
+    expect(shown).toContain(`${key}\t10.66.0.200/32 fd66:6761:7465::200/128`);
+    expect(shown).not.toContain('(none)');
+  } finally {
+    await device().ssh(`sudo rm /etc/wireguard/peers.d/broken.conf; ${peer} remove probe`);
+  }
+  expect(await device().ssh('sudo wg show wg0 peers')).not.toContain(key);
+});

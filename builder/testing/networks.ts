@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { createInterface } from 'node:readline';
 import { hostPath, type RunResult, run } from '../exec.ts';
-import type { Answer, Request } from './lab-agent.ts';
+import type { Answer, Request } from './networks-agent.ts';
 
 /** Network namespaces of a test's own, which have no way out of them. */
-export type Lab = {
+export type Networks = {
   /** Runs a shell script that makes and links them: `ip netns add router`, `ip -n router …`. */
   sh(script: string): Promise<string>;
   /** Runs a command in one of them. */
@@ -25,12 +25,12 @@ export type Agent = {
 };
 
 /**
- * Makes a lab. Whatever ends the test, even SIGKILL, ends the lab's first process, with it every
+ * Makes room for them. Whatever ends the test, even SIGKILL, ends the room's first process, with it every
  * process of its PID namespace, and with the last of them the kernel drops the networks; so there is
  * nothing to clean up, and no name that another run could meet. Needs no root where the kernel lets
  * users have namespaces.
  */
-export async function openLab(): Promise<Lab> {
+export async function openNetworks(): Promise<Networks> {
   const root = process.getuid?.() === 0;
   const keeper = spawn(
     'setpriv',
@@ -50,12 +50,12 @@ export async function openLab(): Promise<Lab> {
   await new Promise<void>((ready, failed) => {
     keeper.stdout?.once('data', () => ready());
     keeper.once('error', failed);
-    keeper.once('exit', (code) => failed(new Error(`the lab's namespaces: exit code ${code}`)));
+    keeper.once('exit', (code) => failed(new Error(`the test's namespaces: exit code ${code}`)));
   });
   const agents: ChildProcess[] = [];
-  // Plain JavaScript starts in half the time, and a lab has many agents.
-  const agentProgram = readFile(new URL('lab-agent.ts', import.meta.url), 'utf8').then((text) =>
-    stripTypeScriptTypes(text),
+  // Plain JavaScript starts in half the time, and a test has many agents.
+  const agentProgram = readFile(new URL('networks-agent.ts', import.meta.url), 'utf8').then(
+    (text) => stripTypeScriptTypes(text),
   );
   const enter = [
     ...[

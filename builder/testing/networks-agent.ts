@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * A host of a {@link openLab} network: does what its standard input asks, and ends with it.
+ * A host of a {@link openNetworks} network: does what its standard input asks, and ends with it.
  * A server says to each client which address it comes from, and then sends back what it gets.
  */
 
@@ -29,7 +29,8 @@ export type Answer = {
   /** The address that the server saw, or null if no answer came. */
   try: string | null;
   send: true;
-  burst: number;
+  /** The sources of those that were answered. */
+  burst: string[];
   hold: boolean;
   alive: boolean;
   received: string[];
@@ -142,7 +143,7 @@ const does: { [Kind in Request['do']]: (r: Request & { do: Kind }) => Promise<An
       const from = r.sources[index % r.sources.length];
       return attempt({ ...r, ...(from === undefined ? {} : { from }) });
     });
-    return (await Promise.all(tries)).filter((seen) => seen !== null).length;
+    return (await Promise.all(tries)).filter((seen) => seen !== null);
   },
   hold: async (r) => {
     held = open(r, r.from);
