@@ -17,5 +17,5 @@ echo '== lab tests'
 node builder/cli.ts build --env bare --raw-only
 node builder/cli.ts build --env router --raw-only --set name=pi-gateway-lab --set 'base=[debian]' \
   --set 'stages.ssh.never_ban=[172.20.0.10/32, "2001:db8:2::10/128"]' \
-  --set stages.firewall.limits.syn_per_second=1500 --set stages.firewall.limits.syn_total_per_second=2000
+  --set stages.firewall.limits.syn_per_second=1300 --set stages.firewall.limits.syn_total_per_second=1500
 vitest run --project lab

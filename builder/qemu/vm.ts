@@ -20,7 +20,7 @@ export type VmOptions = {
   diskSize?: string;
   /** Host ports on 127.0.0.1 by guest TCP port; 0 takes a free one. */
   forwards?: Record<number, number>;
-  /** Tap interfaces that are its network cards, in slots 2, 3, …: enp0s2, enp0s3, …; no user network then. */
+  /** Tap interfaces that are its network cards,: eth0, eth1, …; no user network then. */
   taps?: readonly { name: string; mac: string }[];
   /** Files put on the boot partition, as a user does after flashing. */
   bootFiles?: Record<string, string>;
