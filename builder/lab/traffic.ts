@@ -6,24 +6,33 @@ const node = (program: string, args: readonly string[]): [string, string[]] => [
   ['--input-type=module', '--eval', program, '--', ...args],
 ];
 
-/** Answers every connection and datagram at a port, IPv4 and IPv6, with the address that it came from. */
+/** Answers connections and datagrams at a port of some addresses with the address that they came from. */
 const echo = `
 import dgram from 'node:dgram';
+import { once } from 'node:events';
 import net from 'node:net';
-const port = Number(process.argv[1]);
-const plain = (address) => address.replace(/^::ffff:/, '');
-net.createServer((socket) => {
-  socket.on('error', () => undefined);
-  socket.end(plain(socket.remoteAddress ?? ''));
-}).listen({ port, host: '::' }, () => {
-  const udp = dgram.createSocket('udp6');
-  udp.on('message', (_, from) => udp.send(plain(from.address), from.port, from.address));
-  udp.bind(port, () => console.log('ready'));
-});
+const [, port, ...addresses] = process.argv;
+for (const host of addresses) {
+  const tcp = net.createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.end(socket.remoteAddress ?? '');
+  });
+  await once(tcp.listen({ port: Number(port), host }), 'listening');
+  // Bound to the one address: else an answer may come from another of the host's.
+  const udp = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4');
+  udp.on('message', (_, from) => udp.send(from.address, from.port, from.address));
+  udp.bind(Number(port), host);
+  await once(udp, 'listening');
+}
+console.log('ready');
 `;
 
-export async function listen(host: LabHost, port: number): Promise<Running> {
-  const server = host.start(...node(echo, [String(port)]));
+export async function listen(
+  host: LabHost,
+  port: number,
+  addresses: readonly string[],
+): Promise<Running> {
+  const server = host.start(...node(echo, [String(port), ...addresses]));
   await server.said('ready', 20);
   return server;
 }

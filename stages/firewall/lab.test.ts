@@ -26,7 +26,9 @@ let servers: Running[] = [];
 
 beforeAll(async () => {
   table = (JSON.parse(await ssh('pi-gateway firewall zones --json')) as { table: Row[] }).table;
-  servers = await Promise.all(places.map((place) => listen(hosts[place], port)));
+  servers = await Promise.all(
+    places.map((place) => listen(hosts[place], port, Object.values(addresses(place)))),
+  );
 });
 afterAll(() => Promise.all(servers.map((server) => server.stop())));
 
@@ -99,7 +101,7 @@ describe('the zone table on the running device', () => {
   });
 
   test('a port forward leads the internet to its server in the dmz', async () => {
-    const web = await listen(dmz, 443);
+    const web = await listen(dmz, 443, Object.values(addresses('dmz')));
     const reply = await send(wan, {
       protocol: 'tcp',
       to: outside.gateway4,

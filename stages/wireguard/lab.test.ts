@@ -89,7 +89,7 @@ test('it gets names from the gateway', async () => {
 });
 
 test("it reaches the internet, which sees the gateway's addresses and not the peer's", async () => {
-  const server = await listen(wan, 8080);
+  const server = await listen(wan, 8080, [outside.server4, outside.server6]);
   const seen = {
     v4: await send(peer, { protocol: 'tcp', to: outside.server4, port: 8080, wait: 15 }),
     v6: await send(peer, { protocol: 'tcp', to: outside.server6, port: 8080, wait: 15 }),
