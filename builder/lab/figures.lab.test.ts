@@ -1,19 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { bootSeconds, ownerFile } from '../qemu/harness-facts.ts';
 import { makeSshKey } from '../qemu/ssh.ts';
 import { startVm } from '../qemu/vm.ts';
+import { recordFigure } from './figures.ts';
 import { lab } from './harness.ts';
 
 const { ssh } = lab();
-const figures: Record<string, unknown> = {};
-
-afterAll(async () => {
-  await mkdir(resolve('output/lab'), { recursive: true });
-  await writeFile(resolve('output/lab/figures.json'), `${JSON.stringify(figures, null, 2)}\n`);
-});
-
 const showTargets = 'systemd.show_status=1';
 const multiUser = /Reached target .*multi-user\.target/;
 
@@ -44,7 +37,7 @@ test('the gateway starts in at most 1.3 times the time of the bare base', {
       ownerFile(key.publicKey),
     );
     const ratio = gateway / bare;
-    figures.boot = { bare, gateway, ratio };
+    await recordFigure('boot', { unit: 's', bare, gateway, ratio });
     expect(ratio).toBeLessThanOrEqual(1.3);
   } finally {
     await key.remove();
@@ -70,7 +63,7 @@ test('what the gateway adds to the base takes at most 120 MB of memory when idle
     ([unit]) => unit.endsWith('.service') && !ofTheBase.test(unit),
   );
   const sum = added.reduce((total, [, mebibytes]) => total + mebibytes, 0);
-  figures.memory = { mebibytes: sum, byUnit: Object.fromEntries(added) };
+  await recordFigure('memory', { unit: 'MiB', sum, byUnit: Object.fromEntries(added) });
   expect(added.length).toBeGreaterThan(2);
   expect(sum).toBeLessThanOrEqual(120);
 });

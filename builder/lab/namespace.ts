@@ -111,6 +111,11 @@ export async function plug(
   await host.run('ip', ['link', 'set', link, 'up']);
 }
 
+/** Removes hosts that a test has made for itself. */
+export async function removeHosts(hosts: readonly LabHost[]): Promise<void> {
+  for (const { namespace } of hosts) await run('ip', ['netns', 'delete', namespace]);
+}
+
 /** Ends what this process started and removes its namespaces, and those of test runs that were killed. */
 export async function removeNamespaces(): Promise<void> {
   await Promise.all([...running].map((one) => one.stop()));

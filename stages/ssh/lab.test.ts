@@ -33,26 +33,22 @@ describe('ssh-audit, from outside', () => {
 describe('a stranger who guesses', () => {
   test('is banned, and the admin stays connected', async () => {
     const from = outside.stranger4(1);
-    const guess = () =>
-      wan.run(
-        'ssh',
-        [
-          ...['-F', 'none', '-b', from, '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no'],
-          ...['-o', 'UserKnownHostsFile=/dev/null', '-o', 'ConnectTimeout=15'],
-          ...['-i', `${facts.keyDirectory}/wrong`, `root@${outside.gateway4}`, 'true'],
-        ],
-        { okCodes: [255] },
-      );
-    await wan.run('ssh-keygen', [
-      '-q',
-      '-t',
-      'ed25519',
-      '-N',
-      '',
-      '-f',
-      `${facts.keyDirectory}/wrong`,
-    ]);
-    for (let n = 0; n < 8; n++) await guess();
+    const wrong = `${facts.keyDirectory}/wrong`;
+    await wan.run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', wrong]);
+    const guess = async () =>
+      await wan
+        .run(
+          'ssh',
+          [
+            ...['-F', 'none', '-b', from, '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no'],
+            ...['-o', 'UserKnownHostsFile=/dev/null', '-i', wrong, `root@${outside.gateway4}`],
+            'true',
+          ],
+          { okCodes: [255], timeout: 15_000 },
+        )
+        // A ban in the middle of a login leaves it without an answer.
+        .catch(() => undefined);
+    for (let n = 0; n < 7; n++) await guess();
     await expect
       .poll(() => ssh('sudo fail2ban-client status sshd'), { timeout: 60_000, interval: 2000 })
       .toContain(from);
