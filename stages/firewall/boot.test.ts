@@ -76,9 +76,11 @@ describe('rules that lock their author out', () => {
       .poll(async () => (await shared.ssh(cut)).trim(), { timeout: 60_000, interval: 2000 })
       .toBe('0');
     await newConnection();
-    expect(await shared.ssh('sudo journalctl -b -u pi-gateway-firewall-rollback')).toContain(
-      'Finished',
-    );
+    await expect
+      .poll(() => shared.ssh('sudo journalctl -b -u pi-gateway-firewall-rollback'), {
+        timeout: 30_000,
+      })
+      .toContain('Finished');
     expect((await shared.sshResult('sudo pi-gateway firewall confirm')).stderr).toContain(
       'There are no rules to confirm',
     );
