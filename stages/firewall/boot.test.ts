@@ -1,10 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { bootDevice, device } from '../../builder/qemu/harness.ts';
-import { adminUser, bootSeconds } from '../../builder/qemu/harness-facts.ts';
-import { ssh, waitForSsh } from '../../builder/qemu/ssh.ts';
-import { startVm } from '../../builder/qemu/vm.ts';
+import { describe, expect, test } from 'vitest';
+import { device } from '../../builder/qemu/harness.ts';
 
 const shared = device();
 
@@ -84,28 +81,6 @@ describe('rules that lock their author out', () => {
     expect((await shared.sshResult('sudo pi-gateway firewall confirm')).stderr).toContain(
       'There are no rules to confirm',
     );
-  });
-
-  test('are gone after a power cut in their trial', {
-    timeout: 3 * bootSeconds * 1000,
-  }, async () => {
-    const { vm, device: own } = await bootDevice({ diskSize: '4G' });
-    await own.ssh(`${cutOff}; sudo pi-gateway firewall apply --timeout 3600 cut-off.nft`);
-    expect((await own.ssh(cut)).trim()).toBe('1');
-    await vm.powerCut();
-    const again = await startVm({
-      image: inject('image'),
-      reuse: vm.directory,
-      forwards: { 22: 0 },
-    });
-    onTestFinished(() => again.powerCut());
-    const target = { user: adminUser, port: again.ports[22] ?? 0, key: own.key };
-    await waitForSsh(target, bootSeconds);
-    expect((await ssh(target, cut)).trim()).toBe('0');
-    expect(JSON.parse(await ssh(target, 'sudo pi-gateway firewall status --json'))).toMatchObject({
-      state: 'active',
-      pending: null,
-    });
   });
 });
 
