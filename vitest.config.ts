@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Four kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU, `lab` starts
- * one among other hosts and probes it from outside.
+ * Kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU, `lab` starts one
+ * among other hosts and probes it from outside, `figures` measures (npm run figures; not part of npm test).
  */
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.{boot,build,lab}.test.ts', '**/{boot,lab}.test.ts'],
+          exclude: ['**/*.{boot,build,figures}.test.ts', '**/{boot,lab}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -39,9 +39,19 @@ export default defineConfig({
       {
         test: {
           name: 'lab',
-          include: ['builder/**/*.lab.test.ts', 'stages/**/lab.test.ts'],
+          include: ['stages/**/lab.test.ts'],
           globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'figures',
+          include: ['builder/**/*.figures.test.ts'],
+          globalSetup: ['builder/lab/global-setup.ts'],
+          testTimeout: 1_200_000,
           hookTimeout: 600_000,
           fileParallelism: false,
         },

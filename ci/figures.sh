@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# npm run figures: what hardening costs and what scanners say, in output/lab/figures.json. On an idle
+# machine: boot time and memory beside the bare base, throughput beside an empty ruleset, lynis.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash ci/setup.sh test
+PATH="$PWD/node_modules/.bin:$PATH"
+bash ci/lab-image.sh
+node builder/cli.ts build --env development --raw-only
+node builder/cli.ts build --env bare --raw-only
+vitest run --project figures "$@"
