@@ -5,7 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bash ci/setup.sh test
 PATH="$PWD/node_modules/.bin:$PATH"
-bash ci/lab-image.sh
 node builder/cli.ts build --env development --raw-only
 node builder/cli.ts build --env bare --raw-only
-vitest run --project figures "$@"
+PROJECT=figures bash ci/lab.sh "$@"

@@ -11,6 +11,3 @@ bash ci/check.sh
 echo '== image' && node builder/cli.ts build --env development
 echo '== build tests' && vitest run --project build
 echo '== boot tests' && vitest run --project boot
-echo '== lab tests'
-bash ci/lab-image.sh
-vitest run --project lab

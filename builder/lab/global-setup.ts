@@ -8,7 +8,7 @@ import { loadStages } from '../stages.ts';
 import { openLab, type ZoneAddresses } from './lab.ts';
 import { probesTree } from './probes.ts';
 
-/** The image that ci/test.sh builds for the lab. */
+/** The image that ci/lab.sh builds. */
 const name = 'pi-gateway-lab';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -26,7 +26,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     throw new BuildError({
       what: "There is no router's image to test",
       where: image,
-      fix: 'Build it, as ci/test.sh does',
+      fix: 'Run: npm run lab',
       code: exitCode.usage,
       cause,
     });
