@@ -6,7 +6,7 @@ import { startVm } from '../qemu/vm.ts';
 import { recordFigure } from './figures.ts';
 import { lab } from './harness.ts';
 
-const { ssh } = lab();
+const { ssh, sshResult } = lab();
 const showTargets = 'systemd.show_status=1';
 const multiUser = /Reached target .*multi-user\.target/;
 
@@ -66,4 +66,13 @@ test('what the gateway adds to the base takes at most 120 MB of memory when idle
   await recordFigure('memory', { unit: 'MiB', sum, byUnit: Object.fromEntries(added) });
   expect(added.length).toBeGreaterThan(2);
   expect(sum).toBeLessThanOrEqual(120);
+});
+
+test('the compliance report takes ten seconds at most', async () => {
+  await ssh('true'); // the connection is not part of it
+  const begun = performance.now();
+  await sshResult('sudo pi-gateway compliance --json');
+  const seconds = (performance.now() - begun) / 1000;
+  await recordFigure('compliance', { unit: 's', seconds });
+  expect(seconds).toBeLessThanOrEqual(10);
 });
