@@ -428,7 +428,7 @@ async function bootLayer(
   const debian = base.kind === 'debian';
   if (!debian && flagged.length === 0) return;
   const inputs = { base: base.digest, diskId: base.layout.diskId, initramfs: digestOf(flagged) };
-  const digest = digestOf(['boot', 2, inputs]);
+  const digest = digestOf(['boot', 3, inputs]);
   await maker.layer('initramfs', digest, inputs, names, (session) =>
     debian ? setUpDebianBoot(session, { diskId: base.layout.diskId }) : updateInitramfs(session),
   );

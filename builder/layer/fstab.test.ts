@@ -12,7 +12,7 @@ test("an image's fstab: nothing runs from the boot partition or shared memory, a
   const after = hardenedFstab(before);
   expect(after.split('\n')).toEqual([
     before.split('\n')[0],
-    'PARTUUID=1-01  /boot/firmware  vfat  defaults,noatime,nodev,nosuid,noexec,umask=0077,uid=0  0  2',
+    'PARTUUID=1-01  /boot/firmware  vfat  defaults,noatime,nodev,nosuid,noexec,umask=0077,nofail,x-systemd.device-timeout=5min,uid=0  0  2',
     ...before.split('\n').slice(2, 4),
     expect.stringMatching(/^tmpfs +\/dev\/shm +tmpfs +rw,nodev,nosuid,noexec +0 0$/),
     '',

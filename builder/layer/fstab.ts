@@ -1,5 +1,10 @@
-/** FAT has no owners: root alone sees the boot partition, and nothing on it runs. */
-export const bootMountOptions = 'defaults,noatime,nodev,nosuid,noexec,umask=0077';
+/**
+ * FAT has no owners: root alone sees the boot partition, and nothing on it runs. A card that is slow to
+ * show it, or has lost it, still starts (nofail, systemd.mount(5)): emergency mode wants a password, which
+ * nobody has.
+ */
+export const bootMountOptions =
+  'defaults,noatime,nodev,nosuid,noexec,umask=0077,nofail,x-systemd.device-timeout=5min';
 
 /** systemd mounts it without noexec (CIS 1.1.2.2.4); systemd-remount-fs(8) adds what fstab says. */
 export const sharedMemoryMount =
