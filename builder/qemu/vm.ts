@@ -226,8 +226,12 @@ async function bootFiles(directory: string, machine: Machine): Promise<Kernel> {
   };
 }
 
-/** Drivers of the Pi's display that wait for hardware which QEMU lacks; blocked for the test only. */
-const absentHardware = 'module_blacklist=vc4,v3d,snd_soc_hdmi_codec,bcm2835_v4l2,brcmfmac';
+/**
+ * For the test only: drivers of the Pi's display wait for hardware which QEMU lacks, and the watchdog's
+ * 15 seconds pass while the emulated processor starts systemd.
+ */
+const absentHardware =
+  'module_blacklist=vc4,v3d,snd_soc_hdmi_codec,bcm2835_v4l2,brcmfmac,bcm2835_wdt systemd.watchdog_sec=off';
 
 function kernelCommandLine(image: string, machine: Machine, more: string | undefined): string {
   // The board has the serial port that the image's own command line names.
