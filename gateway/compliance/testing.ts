@@ -255,7 +255,7 @@ export function soundMachine(): Machine {
       '/sys/class/net/wlan0/phy80211/': {},
       '/sys/class/net/wlan0/flags': '0x1002\n',
       '/etc/apt/sources.list.d/debian.sources':
-        'Types: deb\nURIs: http://deb.debian.org/debian\nSigned-By: /usr/share/keyrings/d.gpg\n',
+        'Types: deb\nURIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/d.gpg\n',
       '/etc/apt/apt.conf.d/52-gateway':
         'APT::Install-Recommends "0";\nAPT::Install-Suggests "0";\nAPT::Periodic { Update-Package-Lists "1"; };\nAPT::Periodic::Unattended-Upgrade "1";\n',
       '/etc/apt/trusted.gpg.d/debian.asc': 'key',
