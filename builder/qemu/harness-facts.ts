@@ -2,7 +2,7 @@
 export const adminUser = 'gateway';
 
 /** Seconds that a boot under TCG may take on two busy cores. */
-export const bootSeconds = 420;
+export const bootSeconds = 600;
 
 /** The owner's file as a user writes it after flashing. */
 export function ownerFile(publicKey: string, more = ''): Record<string, string> {
