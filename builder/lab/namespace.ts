@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { isErrno } from '../errors.ts';
 import { hostPath, output, type RunOptions, type RunResult, run } from '../exec.ts';
+import { runs } from '../qemu/vm.ts';
 
 /** A host of the lab: a network namespace of its own on this machine. */
 export type LabHost = {
@@ -125,14 +125,5 @@ export async function removeNamespaces(): Promise<void> {
     const owner = ours.exec(name)?.[1];
     if (owner && (Number(owner) === process.pid || !runs(Number(owner))))
       await run('ip', ['netns', 'delete', name]);
-  }
-}
-
-function runs(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !isErrno(error, 'ESRCH');
   }
 }

@@ -184,7 +184,8 @@ async function makeDirectory(): Promise<string> {
   return await mkdtemp(join(tmpdir(), `${prefix}${process.pid}-`));
 }
 
-function runs(pid: number): boolean {
+/** True while a process of that number runs; signal 0 only asks (kill(2)). */
+export function runs(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
