@@ -1,4 +1,4 @@
-import { appendFile, mkdir, mkdtemp, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -75,10 +75,11 @@ describe('building again', () => {
     const image = join(root, 'output/pi-gateway/pi-gateway.img');
     const { stdout } = await runCli(root, ['inspect', image, '--json']);
     expect(JSON.parse(stdout).build.stages).toContain('hello');
+    const tests = join(root, 'tests.json');
     for (const kind of ['unit', 'boot']) {
-      const tests = await run(
+      await run(
         join(project, 'node_modules/.bin/vitest'),
-        ['run', '--project', kind, 'stages/hello'],
+        ['run', '--reporter=json', `--outputFile=${tests}`, '--project', kind, 'stages/hello'],
         {
           cwd: root,
           env: {
@@ -88,7 +89,8 @@ describe('building again', () => {
           okCodes: [1],
         },
       );
-      expect(tests.stdout).toMatch(/Tests\s+1 passed/);
+      const results = await readFile(tests, 'utf8');
+      expect(JSON.parse(results), results).toMatchObject({ success: true, numPassedTests: 1 });
     }
   });
 });
