@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.{boot,build,figures}.test.ts', '**/{boot,lab}.test.ts'],
+          exclude: ['**/*.{boot,build,figures,lab}.test.ts', '**/{boot,lab}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -39,7 +39,7 @@ export default defineConfig({
       {
         test: {
           name: 'lab',
-          include: ['stages/**/lab.test.ts'],
+          include: ['stages/**/lab.test.ts', 'builder/**/*.lab.test.ts'],
           globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
