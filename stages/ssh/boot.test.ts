@@ -1,5 +1,7 @@
+import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { run } from '../../builder/exec.ts';
+import { hostPath, run } from '../../builder/exec.ts';
 import { bootDevice, device } from '../../builder/qemu/harness.ts';
 
 /** A login from outside, with nothing but what is given; true if it got in. */
@@ -30,10 +32,75 @@ async function login(
   return { in: result.exitCode === 0, text: result.stderr };
 }
 
+/** Copies a file to the device as scp does, and gives back what is in it. */
+async function transfer(path: string): Promise<string> {
+  const { host, sshPort, key } = device();
+  const file = join(dirname(key.path), 'probe');
+  const content = 'bytes of a file\n';
+  await writeFile(file, content);
+  await run(
+    'scp',
+    [
+      '-F',
+      'none',
+      '-o',
+      'StrictHostKeyChecking=no',
+      '-o',
+      'UserKnownHostsFile=/dev/null',
+      '-o',
+      'BatchMode=yes',
+      '-i',
+      key.path,
+      '-P',
+      String(sshPort),
+      file,
+      `gateway@${host}:${path}`,
+    ],
+    { timeout: 120_000 },
+  );
+  return content;
+}
+
 test('the admin gets in by key; root does not with the same key', async () => {
   const key = ['-i', device().key.path, '-o', 'IdentitiesOnly=yes'];
   expect((await login('gateway', key)).in).toBe(true);
   expect((await login('root', key)).in).toBe(false);
+});
+
+test("the session is outside of sshd's sandbox, and as whole as without it", async () => {
+  const own = device();
+  // What sudo needs: new privileges, every capability, no system call filter, a system that it can write.
+  const status = await own.ssh('sudo cat /proc/self/status');
+  expect(status).toMatch(/^NoNewPrivs:\t0$/m);
+  expect(status).toMatch(/^Seccomp:\t0$/m);
+  expect(status).toMatch(/^CapBnd:\t000001ffffffffff$/m);
+  await own.ssh('sudo touch /usr/probe && sudo rm /usr/probe');
+  // Exit status, both outputs and bytes of the input arrive as they are.
+  const result = await own.sshResult('echo out; echo err >&2; exit 7');
+  expect(result).toMatchObject({ exitCode: 7, stdout: 'out\n', stderr: 'err\n' });
+  expect(await own.sshResult('yes | head -n 1')).toMatchObject({ stdout: 'y\n', stderr: '' });
+  expect(await own.ssh('printf "a\\0b" | od -An -c')).toContain('a  \\0   b');
+  // Files (scp speaks sftp) land where everybody sees them.
+  const copied = await transfer('/tmp/probe');
+  expect(await own.ssh('cat /tmp/probe; rm /tmp/probe')).toBe(copied);
+  // What is left in the background stays after the logout.
+  const pid = (await own.ssh('setsid sleep 300 > /dev/null 2>&1 < /dev/null & echo $!')).trim();
+  expect((await own.ssh(`cat /proc/${pid}/comm; kill ${pid}`)).trim()).toBe('sleep');
+});
+
+test('a terminal is one, of the size that the client has', async () => {
+  const { host, sshPort, key } = device();
+  const command = [
+    'ssh -tt -F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes',
+    `-i ${key.path} -p ${sshPort} gateway@${host} 'tty; stty size; echo $TERM'`,
+  ].join(' ');
+  // script(1) gives ssh a terminal of its own.
+  const { stdout } = await run(
+    'script',
+    ['-qec', `stty rows 33 cols 99; ${command}`, '/dev/null'],
+    { env: { PATH: hostPath, TERM: 'xterm-256color' }, timeout: 120_000 },
+  );
+  expect(stdout).toMatch(/\/dev\/pts\/\d+\s+33 99\s+xterm-256color/);
 });
 
 test('no password is ever asked for', async () => {

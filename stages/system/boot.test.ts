@@ -87,6 +87,7 @@ test('services are exposed at most 3.0 of 10, our own 2.0; what is not is in doc
     'fail2ban.service',
     'nftables.service',
     'prometheus-node-exporter.service',
+    'ssh.service',
     'systemd-networkd.service',
     'systemd-resolved.service',
     'wg-quick@wg0.service',
