@@ -24,7 +24,7 @@ test('lynis gives a hardening index of at least 90', { timeout: 900_000 }, async
   );
   await ssh('sudo mkdir -p /root/lynis && sudo tar -xz -C /root/lynis', 120, archive);
   await ssh(
-    'sudo sh -c "cd /root/lynis/usr/share/lynis && cp /root/lynis/usr/sbin/lynis . && cp /root/lynis/etc/lynis/default.prf . && bash ./lynis audit system --quick --no-colors > /root/lynis.out 2>&1 < /dev/null"',
+    'sudo sh -c "cd /root/lynis/usr/share/lynis && cp /root/lynis/usr/sbin/lynis . && cp /root/lynis/etc/lynis/default.prf . && mkdir -p plugins && bash ./lynis audit system --quick --no-colors > /root/lynis.out 2>&1 < /dev/null"',
     840,
   );
   const report = await ssh('sudo cat /var/log/lynis-report.dat');

@@ -758,6 +758,19 @@ test.each(['systemctl', 'sshd', 'nft', 'auditctl', 'find'] as const)(
   },
 );
 
+test('a unit that has no file is not there, though systemd was not asked for it', () => {
+  const machine = soundMachine();
+  const silent = String(machine.said.systemctl)
+    .split('\n\n')
+    .filter((block) => !block.startsWith('Id=ntpsec'))
+    .join('\n\n');
+  machine.said.systemctl = silent;
+  expect(idsOf(judge(machine), 'fail')).toEqual([]);
+  machine.files['/usr/lib/systemd/system/ntpsec.service'] = '[Service]\n';
+  const failed = judge(machine).filter((result) => result.state === 'fail');
+  expect(failed[0]?.evidence).toMatch(/systemctl said nothing of ntpsec/);
+});
+
 test('audit rules that only the kernel has, or only the disk, are not enough', () => {
   const machine = soundMachine();
   unload('/etc/sudoers ')(machine);

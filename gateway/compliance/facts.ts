@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { directoryTree, type FileTree, liveTree } from './tree.ts';
+import { unitExists } from './unit-files.ts';
 
 /** Thrown by what only a running system can tell, when there is none. */
 export class NeedsRunningSystem extends Error {
@@ -57,8 +58,9 @@ function commands(units: readonly string[]): Record<Question, readonly string[]>
 export async function collectFacts(units: readonly string[]): Promise<Facts> {
   const said = new Map<string, string | Error>();
   await Promise.all(
-    Object.entries(commands(units)).map(async ([question, [command = '', ...args]]) =>
-      said.set(question, await answer(command, args)),
+    Object.entries(commands(units.filter((name) => unitExists(liveTree, name)))).map(
+      async ([question, [command = '', ...args]]) =>
+        said.set(question, await answer(command, args)),
     ),
   );
   return factsOf(liveTree, said);
