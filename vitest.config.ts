@@ -39,7 +39,7 @@ export default defineConfig({
       {
         test: {
           name: 'lab',
-          include: ['stages/**/lab.test.ts', 'builder/**/*.lab.test.ts'],
+          include: ['stages/**/lab.test.ts', '{builder,stages}/**/*.lab.test.ts'],
           globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,

@@ -7,7 +7,7 @@ const node = (program: string, args: readonly string[]): [string, string[]] => [
 ];
 
 /** Answers connections and datagrams at a port of some addresses with the address that they came from. */
-const echo = `
+export const echo = `
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
@@ -37,7 +37,8 @@ export async function listen(
   return server;
 }
 
-const ask = `
+/** One connection or datagram; prints what came back, see {@link replyOf}. */
+export const ask = `
 import dgram from 'node:dgram';
 import net from 'node:net';
 const [, protocol, to, port, from, wait] = process.argv;
@@ -61,26 +62,32 @@ export type Reply =
   | { kind: 'refused' | 'silence' | 'error'; detail?: string };
 
 /** One connection or datagram from a host of the lab, as a plain program would do it. */
-export async function send(
-  host: LabHost,
-  o: {
-    protocol: 'tcp' | 'udp';
-    to: string;
-    port: number;
-    /** Source address. */
-    from?: string;
-    /** Seconds without an answer that count as silence. */
-    wait?: number;
-  },
-): Promise<Reply> {
-  const [command, args] = node(ask, [
-    o.protocol,
-    o.to,
-    String(o.port),
-    o.from ?? '',
-    String(o.wait ?? 3),
-  ]);
+export async function send(host: LabHost, o: Question): Promise<Reply> {
+  const [command, args] = node(ask, askArguments(o));
   const { stdout } = await host.run(command, args);
+  return replyOf(stdout);
+}
+
+export type Question = {
+  protocol: 'tcp' | 'udp';
+  to: string;
+  port: number;
+  /** Source address. */
+  from?: string;
+  /** Seconds without an answer that count as silence. */
+  wait?: number;
+};
+
+export const askArguments = (o: Question): string[] => [
+  o.protocol,
+  o.to,
+  String(o.port),
+  o.from ?? '',
+  String(o.wait ?? 3),
+];
+
+/** Reads what {@link ask} has printed. */
+export function replyOf(stdout: string): Reply {
   const [kind = '', detail = ''] = stdout.trim().split(' ');
   if (kind === 'answer') return { kind, seenAs: detail };
   if (kind === 'refused' || kind === 'silence') return { kind };

@@ -102,15 +102,17 @@ describe('the zone table on the running device', () => {
 
   test('a port forward leads the internet to its server in the dmz', async () => {
     const web = await listen(dmz, 443, Object.values(addresses('dmz')));
-    const reply = await send(wan, {
-      protocol: 'tcp',
-      to: outside.gateway4,
-      port: 443,
-      from: outside.stranger4(2),
-      wait: 20,
-    });
+    const ask = (to: string, from: string) =>
+      send(wan, { protocol: 'tcp', to, port: 443, from, wait: 20 });
+    const replies = [
+      await ask(outside.gateway4, outside.stranger4(2)),
+      await ask(await gateway6(facts), outside.stranger6(2)),
+    ];
     await web.stop();
-    expect(reply).toEqual<Reply>({ kind: 'answer', seenAs: outside.stranger4(2) });
+    expect(replies).toEqual<Reply[]>([
+      { kind: 'answer', seenAs: outside.stranger4(2) },
+      { kind: 'answer', seenAs: outside.stranger6(2) },
+    ]);
   });
 });
 

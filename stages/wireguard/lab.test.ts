@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeContainer } from '../../builder/lab/container.ts';
 import { lab } from '../../builder/lab/harness.ts';
-import { gateway6, outside } from '../../builder/lab/lab.ts';
+import { gateway6, hostAddress, outside } from '../../builder/lab/lab.ts';
 import { listen, send } from '../../builder/lab/traffic.ts';
 import {
   makePeerKeys,
@@ -9,9 +10,11 @@ import {
   type Tunnel,
 } from '../../builder/lab/wireguard-peer.ts';
 
-const { facts, peer, ssh, wan } = lab();
+const { facts, peer, ssh, wan, lan, guest, dmz } = lab();
 const own = ['10.66.0.2/32', 'fd66:6761:7465::2/128'];
 const gatewayIn = { v4: '10.66.0.1', v6: 'fd66:6761:7465::1' };
+
+const addressesOf = (cidrs: readonly string[]) => cidrs.map((cidr) => cidr.split('/')[0] ?? '');
 
 let keys: PeerKeys;
 let tunnel: Tunnel;
@@ -99,6 +102,45 @@ test("it reaches the internet, which sees the gateway's addresses and not the pe
   expect(seen.v4).toEqual({ kind: 'answer', seenAs: outside.gateway4 });
   expect(seen.v6).toEqual({ kind: 'answer', seenAs: await gateway6(facts) });
   expect(seen.udp).toEqual({ kind: 'answer', seenAs: outside.gateway4 });
+});
+
+test('whom it reaches within, and who reaches it, is as the zone table says', async () => {
+  type Row = { from: string; to: string; passes: boolean };
+  const { table } = JSON.parse(await ssh('pi-gateway firewall zones --json')) as { table: Row[] };
+  const passes = (from: string, to: string) =>
+    table.find((one) => one.from === from && one.to === to)?.passes;
+  const port = 7003;
+  const mine = await listen(peer, port, addressesOf(own));
+  const wrong: string[] = [];
+  for (const [zone, host] of Object.entries({ lan, guest, dmz })) {
+    const theirs = Object.values(hostAddress(facts.zones[zone as keyof typeof facts.zones], 10));
+    const server = await listen(host, port, theirs);
+    for (const [from, to, asking, addresses] of [
+      ['vpn', zone, peer, theirs],
+      [zone, 'vpn', host, addressesOf(own)],
+    ] as const)
+      for (const address of addresses)
+        for (const protocol of ['tcp', 'udp'] as const) {
+          const wait = passes(from, to) ? 20 : 3;
+          const reply = await send(asking, { protocol, to: address, port, wait });
+          if ((reply.kind === 'answer') !== passes(from, to))
+            wrong.push(`${from} → ${to} ${protocol} ${address}: ${JSON.stringify(reply)}`);
+        }
+    await server.stop();
+  }
+  await mine.stop();
+  expect(wrong).toEqual([]);
+});
+
+test('it reaches a container', async () => {
+  const container = await makeContainer(ssh, 7004);
+  for (const to of Object.values(container.addresses))
+    for (const protocol of ['tcp', 'udp'] as const)
+      expect(
+        (await send(peer, { protocol, to, port: 7004, wait: 20 })).kind,
+        `${protocol} ${to}`,
+      ).toBe('answer');
+  await container.remove();
 });
 
 test("large packets pass: the tunnel's MTU fits the path", async () => {
