@@ -63,7 +63,8 @@ export const ssh = defineStage({
       .default([])
       .describe('Public keys of CAs whose user certificates let their principals in'),
   }),
-  packages: () => ['openssh-server', 'fail2ban', 'python3-systemd'],
+  // dbus-user-session: by it a session leaves sshd's sandbox (/usr/lib/pi-gateway/session).
+  packages: () => ['openssh-server', 'fail2ban', 'python3-systemd', 'dbus-user-session'],
   ports: (o) => [{ port: o.port, protocol: 'tcp', zones: o.zones, path: ['port'], name: 'ssh' }],
   services: () => ({
     enable: ['ssh', 'fail2ban', 'pi-gateway-ssh-rotation.timer'],
