@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { device } from '../../builder/qemu/harness.ts';
+import { project } from '../../builder/testing/build.ts';
 
 test('the admin is root by sudo; root itself has no login, and nobody a password', async () => {
   expect((await device().ssh('sudo id -u')).trim()).toBe('0');
@@ -37,6 +40,21 @@ test('security updates are on', async () => {
 
 test('no unit has failed', async () => {
   expect((await device().ssh('systemctl --failed --no-legend --plain')).trim()).toBe('');
+});
+
+test('every warning of a boot is one that docs/security.md explains', async () => {
+  const docs = await readFile(join(project, 'docs/security.md'), 'utf8');
+  const section = docs.split('## Warnings of a boot')[1]?.split('\n## ')[0] ?? '';
+  const explained = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(
+    ([, pattern = '']) => new RegExp(pattern),
+  );
+  expect(explained.length).toBeGreaterThan(0);
+  // Of the kernel and of units; what the tests' own logins and commands cause is not the boot's.
+  const { stdout } = await device().sshResult(
+    'sudo journalctl -b -p warning -o cat --no-pager -g . | grep -v "^audit: "',
+  );
+  const lines = stdout.split('\n').filter(Boolean);
+  expect(lines.filter((line) => !explained.some((one) => one.test(line)))).toEqual([]);
 });
 
 test('what happens is on record under its key', async () => {
