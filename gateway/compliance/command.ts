@@ -1,9 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { GatewayError, requireRoot } from '../errors.ts';
+import type { Control } from './control.ts';
 import { controls, unitsAsked } from './controls/all.ts';
-import { collectFacts, type Facts, factsOfDirectory } from './facts.ts';
+import { askMachine, type Facts, factsOfDirectory } from './facts.ts';
 import { detailText, makeReport, painter, reportText } from './report.ts';
-import { assess } from './score.ts';
+import { assess, assessWhileAsking, type Result } from './score.ts';
 import { tailoring } from './tailoring.ts';
 
 export type ComplianceFlags = {
@@ -52,22 +53,29 @@ Exit codes:
     );
 }
 
-/** Judges and prints. @returns the exit code. */
-export function reportCompliance(facts: Facts, o: ComplianceFlags, root?: string): number {
-  const chosen = controls.filter((control) =>
+/** Judges a root file system and prints. @returns the exit code. */
+export function reportCompliance(facts: Facts, o: ComplianceFlags, root: string): number {
+  return print(assess(facts, chosenControls(o), tailoring), o, { live: facts.live, root });
+}
+
+function chosenControls(o: ComplianceFlags): Control[] {
+  return controls.filter((control) =>
     o.control === undefined ? control.level <= Number(o.level ?? 2) : control.id === o.control,
   );
-  const results = assess(facts, chosen, tailoring);
-  const report = makeReport(results, {
-    live: facts.live,
-    ...(root === undefined ? {} : { root }),
-  });
+}
+
+function print(
+  results: readonly Result[],
+  o: ComplianceFlags,
+  about: { live: boolean; root?: string },
+): number {
+  const report = makeReport(results, about);
   const paint = painter(process.stdout);
   const shown = o.failed
     ? { ...report, controls: report.controls.filter((result) => result.state === 'fail') }
     : report;
   const [first] = results;
-  const [control] = chosen;
+  const [control] = chosenControls(o);
   const text = o.json
     ? JSON.stringify(shown, null, 2)
     : o.control && first && control
@@ -95,8 +103,12 @@ export function addCompliance(program: Command): void {
       ),
   ).action(async (o: ComplianceFlags & { root?: string }) => {
     requireRoot();
-    const facts = o.root === undefined ? await collectFacts(unitsAsked) : directory(o.root);
-    process.exitCode = reportCompliance(facts, o, o.root);
+    if (o.root !== undefined) {
+      process.exitCode = reportCompliance(directory(o.root), o, o.root);
+      return;
+    }
+    const results = await assessWhileAsking(askMachine(unitsAsked), chosenControls(o), tailoring);
+    process.exitCode = print(results, o, { live: true });
   });
 }
 

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { controls, unitsAsked } from './controls/all.ts';
-import { factsOfDirectory, type Question } from './facts.ts';
+import { factsOf, factsOfDirectory, type Question, StillAsked } from './facts.ts';
 import { makeReport, reportText } from './report.ts';
-import { assess, score } from './score.ts';
+import { assess, assessWhileAsking, score } from './score.ts';
 import { tailoring } from './tailoring.ts';
 import { factsOfMachine, type Machine, soundMachine } from './testing.ts';
 
@@ -769,6 +769,26 @@ test('a unit that has no file is not there, though systemd was not asked for it'
   machine.files['/usr/lib/systemd/system/ntpsec.service'] = '[Service]\n';
   const failed = judge(machine).filter((result) => result.state === 'fail');
   expect(failed[0]?.evidence).toMatch(/systemctl said nothing of ntpsec/);
+});
+
+test('what is judged before the programs have answered is what is judged after', async () => {
+  const machine = soundMachine();
+  edit('/etc/login.defs', 'UMASK 027', 'UMASK 022')(machine);
+  stops('auditd.service')(machine);
+  const whole = judge(machine);
+  const { said } = machine;
+  const waiting = new Map<string, string | Error>(
+    (Object.keys(said) as Question[]).map((question) => [question, new StillAsked(question)]),
+  );
+  const facts = factsOf(factsOfMachine(machine).tree, waiting);
+  const answered = new Promise<void>((resolve) => {
+    setTimeout(() => {
+      for (const [question, answer] of Object.entries(said)) waiting.set(question, answer);
+      resolve();
+    }, 10);
+  });
+  expect(await assessWhileAsking({ facts, answered }, controls, tailoring)).toEqual(whole);
+  expect(whole.filter(({ state }) => state === 'fail').length).toBeGreaterThan(1);
 });
 
 test('audit rules that only the kernel has, or only the disk, are not enough', () => {

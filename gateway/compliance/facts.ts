@@ -1,12 +1,20 @@
 import { execFile } from 'node:child_process';
 import { directoryTree, type FileTree, liveTree } from './tree.ts';
-import { unitExists } from './unit-files.ts';
+import { unitExists, unitFiles } from './unit-files.ts';
 
 /** Thrown by what only a running system can tell, when there is none. */
 export class NeedsRunningSystem extends Error {
   constructor() {
     super('needs a running system');
     this.name = 'NeedsRunningSystem';
+  }
+}
+
+/** Thrown by what waits for a program that has not answered yet. */
+export class StillAsked extends Error {
+  constructor(question: Question) {
+    super(`${question} has not answered yet`);
+    this.name = 'StillAsked';
   }
 }
 
@@ -54,16 +62,31 @@ function commands(units: readonly string[]): Record<Question, readonly string[]>
   };
 }
 
+/** A machine whose programs are at work. */
+export type Asking = {
+  /** What needs a program throws StillAsked until all have answered. */
+  facts: Facts;
+  answered: Promise<void>;
+};
+
 /** Asks the machine that this runs on. Needs root to see all. @param units whose state is wanted. */
-export async function collectFacts(units: readonly string[]): Promise<Facts> {
-  const said = new Map<string, string | Error>();
-  await Promise.all(
-    Object.entries(commands(units.filter((name) => unitExists(liveTree, name)))).map(
-      async ([question, [command = '', ...args]]) =>
-        said.set(question, await answer(command, args)),
-    ),
+export function askMachine(units: readonly string[]): Asking {
+  const files = unitFiles(liveTree);
+  const questions = commands(units.filter((name) => unitExists(files, name)));
+  const said = new Map<string, string | Error>(
+    Object.keys(questions).map((question) => [question, new StillAsked(question as Question)]),
   );
-  return factsOf(liveTree, said);
+  const answers = Object.entries(questions).map(async ([question, [command = '', ...args]]) => ({
+    question,
+    text: await answer(command, args),
+  }));
+  return {
+    facts: factsOf(liveTree, said),
+    // Together: a control sees either no answer or all of them.
+    answered: Promise.all(answers).then((all) => {
+      for (const { question, text } of all) said.set(question, text);
+    }),
+  };
 }
 
 /** Facts of a machine from its files and what its programs said. */
@@ -106,6 +129,7 @@ export function once<T>(compute: (facts: Facts) => T): (facts: Facts) => T {
       try {
         result = { value: compute(facts) };
       } catch (error) {
+        if (error instanceof StillAsked) throw error;
         result = { error };
       }
       known.set(facts, result);

@@ -1,5 +1,5 @@
 import type { Control } from './control.ts';
-import { type Facts, NeedsRunningSystem } from './facts.ts';
+import { type Asking, type Facts, NeedsRunningSystem, StillAsked } from './facts.ts';
 import type { Tailoring } from './tailoring.ts';
 
 export type State = 'pass' | 'fail' | 'not-applicable' | 'tailored';
@@ -38,6 +38,27 @@ export function assess(
   return controls.map((control) => judged(facts, control, tailored[control.id]));
 }
 
+/** As {@link assess}; what needs no program is judged while the programs work. */
+export async function assessWhileAsking(
+  { facts, answered }: Asking,
+  controls: readonly Control[],
+  tailored: Readonly<Record<string, Tailoring>>,
+): Promise<Result[]> {
+  const early = controls.map((control) => {
+    try {
+      return judged(facts, control, tailored[control.id]);
+    } catch (error) {
+      if (error instanceof StillAsked) return undefined;
+      throw error;
+    }
+  });
+  await answered;
+  return controls.map(
+    (control, index) => early[index] ?? judged(facts, control, tailored[control.id]),
+  );
+}
+
+/** @throws StillAsked where a program is still to answer. */
 function judged(facts: Facts, control: Control, tailoring: Tailoring | undefined): Result {
   const { id, title, level } = control;
   const head = { id, title, level, ...(tailoring ? { tailoring } : {}) };
@@ -52,6 +73,7 @@ function judged(facts: Facts, control: Control, tailoring: Tailoring | undefined
       ...(state === 'fail' ? { mend: control.mend } : {}),
     };
   } catch (error) {
+    if (error instanceof StillAsked) throw error;
     const why = error instanceof Error ? error.message : String(error);
     if (error instanceof NeedsRunningSystem)
       return { ...head, state: 'not-applicable', evidence: why };

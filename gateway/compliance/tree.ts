@@ -100,7 +100,7 @@ export function directoryTree(root: string): FileTree {
   const inside = (path: string) => join(root, path);
   const device = statSync(root).dev;
   return followLinks({
-    lstat: (path) => ifThere(() => described(lstatSync(inside(path)))),
+    lstat: (path) => ifThere(() => described(lstatSync(inside(path), unlessThere))),
     readlink: (path) => readlinkSync(inside(path)),
     read: (path) => readFileSync(inside(path), 'utf8'),
     list: (path) => readdirSync(inside(path)).sort(),
@@ -110,27 +110,34 @@ export function directoryTree(root: string): FileTree {
 
 /** The files of the machine that this runs on. */
 export const liveTree: FileTree = {
-  stat: (path) => ifThere(() => described(statSync(path))),
+  stat: (path) => ifThere(() => described(statSync(path, unlessThere))),
   read: (path) => readFileSync(path, 'utf8'),
   list: (path) => ifThere(() => readdirSync(path).sort()) ?? [],
   link: (path) =>
-    ifThere(() => (lstatSync(path).isSymbolicLink() ? readlinkSync(path) : undefined)),
+    ifThere(() =>
+      lstatSync(path, unlessThere)?.isSymbolicLink() ? readlinkSync(path) : undefined,
+    ),
 };
 
-function described(stat: Stats): FileStat {
-  return {
-    kind: stat.isFile()
-      ? 'file'
-      : stat.isDirectory()
-        ? 'directory'
-        : stat.isSymbolicLink()
-          ? 'link'
-          : 'other',
-    mode: stat.mode & 0o7777,
-    uid: stat.uid,
-    gid: stat.gid,
-    size: stat.size,
-  };
+/** What is often not there is no error, which would cost much more; see {@link ifThere} for the rest. */
+const unlessThere = { throwIfNoEntry: false } as const;
+
+function described(stat: Stats | undefined): FileStat | undefined {
+  return (
+    stat && {
+      kind: stat.isFile()
+        ? 'file'
+        : stat.isDirectory()
+          ? 'directory'
+          : stat.isSymbolicLink()
+            ? 'link'
+            : 'other',
+      mode: stat.mode & 0o7777,
+      uid: stat.uid,
+      gid: stat.gid,
+      size: stat.size,
+    }
+  );
 }
 
 function ifThere<T>(read: () => T): T | undefined {

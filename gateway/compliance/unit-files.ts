@@ -19,13 +19,12 @@ const volatileDirectories = [
   '/run/systemd/generator.late',
 ];
 
-/** True if there is a file, or a template, that systemd could load the unit from. */
-export function unitExists(tree: Pick<FileTree, 'stat' | 'link'>, name: string): boolean {
-  const template = name.replace(/@[^.]+\./, '@.');
-  return [...unitDirectories, ...volatileDirectories].some((directory) =>
-    // A link to nothing, or to /dev/null, is a unit too: systemd knows it as masked or broken.
-    [name, template].some(
-      (one) => tree.link(`${directory}/${one}`) !== undefined || tree.stat(`${directory}/${one}`),
-    ),
-  );
+/** Names of everything that systemd could load a unit from, templates and links to /dev/null among them. */
+export function unitFiles(tree: Pick<FileTree, 'list'>): ReadonlySet<string> {
+  return new Set([...unitDirectories, ...volatileDirectories].flatMap((one) => tree.list(one)));
+}
+
+/** True if there is a file, or a template, of that unit. */
+export function unitExists(files: ReadonlySet<string>, name: string): boolean {
+  return files.has(name) || files.has(name.replace(/@[^.]+\./, '@.'));
 }

@@ -1,5 +1,5 @@
 import { type Facts, once } from '../facts.ts';
-import { etcUnits, unitDirectories, unitExists } from '../unit-files.ts';
+import { etcUnits, unitDirectories, unitExists, unitFiles } from '../unit-files.ts';
 
 export type Unit = {
   name: string;
@@ -26,12 +26,14 @@ const shown = once((facts) => {
   return units;
 });
 
+const files = once((facts) => unitFiles(facts.tree));
+
 /** A unit's state; @throws if systemd did not tell it. */
 export function unit(facts: Facts, name: string): Unit {
   if (!facts.live) return unitOnDisk(facts, name);
   const known = shown(facts).get(name);
   // systemctl is asked only for units that there are: each costs a slow machine 0.2 s.
-  if (!known && !unitExists(facts.tree, name))
+  if (!known && !unitExists(files(facts), name))
     return { name, found: false, enabled: '', active: false };
   if (!known) throw new Error(`systemctl said nothing of ${name}`);
   return known;
