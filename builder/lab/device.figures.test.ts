@@ -6,7 +6,7 @@ import { startVm } from '../qemu/vm.ts';
 import { recordFigure } from './figures.ts';
 import { lab } from './harness.ts';
 
-const { ssh, sshResult } = lab();
+const { ssh } = lab();
 const showTargets = 'systemd.show_status=1';
 const multiUser = /Reached target .*multi-user\.target/;
 
@@ -69,10 +69,14 @@ test('what the gateway adds to the base takes at most 120 MB of memory when idle
 });
 
 test('the compliance report takes ten seconds at most', async () => {
-  await ssh('true'); // the connection is not part of it
-  const begun = performance.now();
-  await sshResult('sudo pi-gateway compliance --json');
-  const seconds = (performance.now() - begun) / 1000;
+  // On the device's own clock: the connection is not part of it.
+  const seconds =
+    Number(
+      await ssh(
+        'begun=$(date +%s%N); sudo pi-gateway compliance --json > /dev/null; echo $((($(date +%s%N) - begun) / 1000000))',
+        120,
+      ),
+    ) / 1000;
   await recordFigure('compliance', { unit: 's', seconds });
   expect(seconds).toBeLessThanOrEqual(10);
 });
