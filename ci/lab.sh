@@ -9,6 +9,6 @@ PATH="$PWD/node_modules/.bin:$PATH"
 # closed ports that keep silent.
 node builder/cli.ts build --env router --raw-only --set name=pi-gateway-lab --set 'base=[debian]' \
   --set 'stages.ssh.never_ban=[172.20.0.10/32, "2001:db8:2::10/128"]' \
-  --set stages.firewall.limits.syn_per_second=1300 --set stages.firewall.limits.syn_total_per_second=1500
+  --set stages.firewall.limits.wan_per_second=1300 --set stages.firewall.limits.wan_total_per_second=1500
 [ "${PROJECT:-lab}" != lab ] || node builder/cli.ts build --env minimal --raw-only
 vitest run --project "${PROJECT:-lab}" "$@"

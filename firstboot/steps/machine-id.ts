@@ -2,16 +2,14 @@ import type { Step } from '../step.ts';
 import { at, readIfThere } from '../system.ts';
 
 /**
- * systemd makes the id when the image's "uninitialized" is found, and keeps it in memory until it
- * can be written: machine-id(5), systemd-machine-id-commit.service(8).
+ * systemd makes the id when the image's "uninitialized" is found, and writes it as soon as it can:
+ * machine-id(5), systemd-machine-id-commit.service(8). Here it is made sure of.
  */
 export const machineId: Step = {
   name: 'machine-id',
   check: async (system) => isMachineId(await readIfThere(at(system, '/etc/machine-id'))),
   apply: async (system) => {
-    await system.run('systemd-machine-id-setup', ['--commit']);
-    if (!isMachineId(await readIfThere(at(system, '/etc/machine-id'))))
-      await system.run('systemd-machine-id-setup', []);
+    await system.run('systemd-machine-id-setup', []);
   },
 };
 

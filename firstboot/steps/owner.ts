@@ -29,7 +29,8 @@ export const hostName: Step = {
       `${[...others, `127.0.1.1 ${wanted}`].join('\n')}\n`,
     );
     await writeDurably(at(system, '/etc/hostname'), `${wanted}\n`);
-    await system.run('hostname', [wanted]);
+    // Asks systemd-hostnamed, which may name the machine: this service may not.
+    await system.run('hostnamectl', ['--static', 'hostname', wanted]);
   },
 };
 

@@ -8,11 +8,14 @@ export const firstboot = defineStage({
   options: z.strictObject({}),
   packages: () => ['nodejs'],
   services: () => ({
-    enable: ['pi-gateway-firstboot.service'],
+    enable: ['pi-gateway-firstboot.service', 'pi-gateway-grow.service'],
     // It makes keys only on what systemd calls a first boot, and skips files of zero bytes.
     mask: ['sshd-keygen.service'],
   }),
-  bundles: [{ entry: 'firstboot/main.ts', path: '/usr/lib/pi-gateway/firstboot.mjs' }],
+  bundles: [
+    { entry: 'firstboot/main.ts', path: '/usr/lib/pi-gateway/firstboot.mjs' },
+    { entry: 'firstboot/grow.ts', path: '/usr/lib/pi-gateway/grow.mjs' },
+  ],
   run: async (chroot, _options, config) => {
     const { admin } = config.stages.system as { admin: string };
     await chroot.write('/usr/share/pi-gateway/firstboot.json', `${JSON.stringify({ admin })}\n`);
