@@ -17,9 +17,13 @@ test('the minimal image (ssh, firewall and what they need) boots: SSH answers, n
     await vm.waitForConsole(/Reached target .*multi-user\.target/, bootSeconds);
     await vm.waitForConsole('login:', 60);
     // Without first boot the host keys are those that Debian makes.
-    const keys = await run('ssh-keyscan', ['-p', String(vm.ports[22]), '127.0.0.1'], {
-      timeout: 60_000,
-    });
+    const keys = await run(
+      'ssh-keyscan',
+      ['-t', 'ed25519', '-p', String(vm.ports[22]), '127.0.0.1'],
+      {
+        timeout: 60_000,
+      },
+    );
     expect(keys.stdout).toMatch(/ssh-ed25519 AAAA/);
     // QEMU accepts the connection for its guest, so a packet that is dropped shows as silence.
     const silent = await run(
