@@ -1,3 +1,4 @@
+import { folder } from './run.ts';
 import { growRootfs } from './steps/grow-rootfs.ts';
 import { at, deviceSystem, writeDurably } from './system.ts';
 
@@ -7,4 +8,4 @@ if (!(await growRootfs.check(system))) await growRootfs.apply(system);
 if (!(await growRootfs.check(system)))
   throw new Error('the root file system does not fill the card, though nothing failed');
 // The unit's condition: not again on this card.
-await writeDurably(at(system, '/var/lib/pi-gateway/firstboot/grown'), '');
+await writeDurably(at(system, `${folder}/grown`), '');

@@ -1,8 +1,14 @@
 import { writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { hostPath, run } from '../../builder/exec.ts';
 import { bootDevice, device } from '../../builder/qemu/harness.ts';
+
+/** Options of ssh and scp: no configuration or known hosts of who runs the test, and no questions. */
+const asStranger = [
+  ...['-F', 'none', '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null'],
+  ...['-o', 'BatchMode=yes'],
+];
 
 /** A login from outside, with nothing but what is given; true if it got in. */
 async function login(
@@ -12,21 +18,7 @@ async function login(
   const { host, sshPort } = device();
   const result = await run(
     'ssh',
-    [
-      '-F',
-      'none',
-      '-p',
-      String(sshPort),
-      '-o',
-      'StrictHostKeyChecking=no',
-      '-o',
-      'UserKnownHostsFile=/dev/null',
-      '-o',
-      'BatchMode=yes',
-      ...options,
-      `${user}@${host}`,
-      'true',
-    ],
+    [...asStranger, '-p', String(sshPort), ...options, `${user}@${host}`, 'true'],
     { okCodes: [255], timeout: 120_000 },
   );
   return { in: result.exitCode === 0, text: result.stderr };
@@ -35,27 +27,12 @@ async function login(
 /** Copies a file to the device as scp does, and gives back what is in it. */
 async function transfer(path: string): Promise<string> {
   const { host, sshPort, key } = device();
-  const file = join(dirname(key.path), 'probe');
+  const file = join(key.directory, 'probe');
   const content = 'bytes of a file\n';
   await writeFile(file, content);
   await run(
     'scp',
-    [
-      '-F',
-      'none',
-      '-o',
-      'StrictHostKeyChecking=no',
-      '-o',
-      'UserKnownHostsFile=/dev/null',
-      '-o',
-      'BatchMode=yes',
-      '-i',
-      key.path,
-      '-P',
-      String(sshPort),
-      file,
-      `gateway@${host}:${path}`,
-    ],
+    [...asStranger, '-i', key.path, '-P', String(sshPort), file, `gateway@${host}:${path}`],
     { timeout: 120_000 },
   );
   return content;
@@ -93,7 +70,7 @@ test("the session is outside of sshd's sandbox, and as whole as without it", asy
 test('a terminal is one, of the size that the client has', async () => {
   const { host, sshPort, key } = device();
   const command = [
-    'ssh -tt -F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes',
+    `ssh -tt ${asStranger.join(' ')}`,
     `-i ${key.path} -p ${sshPort} gateway@${host} 'tty; stty size; echo $TERM'`,
   ].join(' ');
   // script(1) gives ssh a terminal of its own.
