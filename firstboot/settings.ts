@@ -1,14 +1,21 @@
 import { join } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
-import { hostname, publicKeyProblem, sshPublicKey, unixName } from '../builder/config/fields.ts';
+import {
+  hostname,
+  locale,
+  publicKeyProblem,
+  sshPublicKey,
+  timeZone,
+  unixName,
+} from '../builder/config/fields.ts';
 import { OwnerError } from './step.ts';
 import { readIfThere, type System } from './system.ts';
 
 export const settingsFile = 'gateway-device.yaml';
 export const keysFile = 'authorized_keys';
 
-const schema = z.strictObject({
+export const settingsSchema = z.strictObject({
   hostname: hostname.optional(),
   admin: z
     .strictObject({
@@ -17,12 +24,46 @@ const schema = z.strictObject({
         .array(sshPublicKey)
         .min(1, 'must hold at least one public key')
         .optional(),
+      /** crypt(5), for sudo and the console; SSH takes keys alone. */
+      password_hash: z.string().optional(),
     })
     .optional(),
+  locale: locale.optional(),
+  timezone: timeZone.optional(),
+  keyboard: z.strictObject({ layout: z.string(), variant: z.string().optional() }).optional(),
+  network: z
+    .strictObject({
+      /** Of eth0, in place of DHCP: addresses with prefix. */
+      addresses: z.array(z.string()).optional(),
+      gateways: z.array(z.string()).optional(),
+      dns: z.array(z.string()).optional(),
+      wifi: z
+        .strictObject({
+          /** ISO 3166-1 alpha-2: the radio stays off without it. */
+          country: z.string(),
+          /** None of these: only the country is set. */
+          ssid: z.string().optional(),
+          /** 8 to 63 characters, or the 64 hex digits of the key made of it; none for an open network. */
+          password: z.string().optional(),
+          hidden: z.boolean().optional(),
+        })
+        .optional(),
+    })
+    .optional(),
+  wireguard: z
+    .strictObject({
+      /** Name or address under which clients reach this gateway; else the first of `ddns`. */
+      endpoint: z.string().optional(),
+      /** Name of the first client, whose configuration first boot makes; false: none. */
+      first_client: z.union([z.string(), z.literal(false)]).optional(),
+    })
+    .optional(),
+  /** Checked in full by gateway/ddns/settings.ts. */
+  ddns: z.unknown().optional(),
 });
 
 /** What the owner asks of this device. */
-export type Settings = z.output<typeof schema>;
+export type Settings = z.output<typeof settingsSchema>;
 
 /**
  * Reads the owner's settings from the boot partition: gateway-device.yaml, and for the hurried the
@@ -53,7 +94,7 @@ export function parseSettings(text: string): Settings {
       'Mend the line; gateway-device.yaml.example shows how it looks',
     );
   }
-  const parsed = schema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {});
+  const parsed = settingsSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {});
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue?.path ?? [];
