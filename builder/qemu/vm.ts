@@ -20,6 +20,8 @@ export type VmOptions = {
   diskSize?: string;
   /** Host ports on 127.0.0.1 by guest TCP port; 0 takes a free one. */
   forwards?: Record<number, number>;
+  /** The same by guest UDP port. */
+  udpForwards?: Record<number, number>;
   /** Tap interfaces that are its network cards,: eth0, eth1, …; no user network then. */
   taps?: readonly { name: string; mac: string }[];
   /** Files put on the boot partition, as a user does after flashing. */
@@ -37,6 +39,7 @@ export type Vm = {
   directory: string;
   /** Host port by guest port. */
   ports: Record<number, number>;
+  udpPorts: Record<number, number>;
   consoleText(): Promise<string>;
   /** Waits until the console has shown the text. */
   waitForConsole(text: string | RegExp, seconds: number): Promise<void>;
@@ -61,6 +64,7 @@ export async function startVm(o: VmOptions): Promise<Vm> {
     if (!o.reuse) await flash(o, directory);
     const kernel = await bootFiles(directory, machine);
     const ports = await choosePorts(o.forwards ?? {});
+    const udpPorts = await choosePorts(o.udpForwards ?? {});
     const console = join(directory, 'console.log');
     await rm(console, { force: true });
     const command = kernelCommandLine(kernel.commandLine, machine, o.kernelArguments);
@@ -71,7 +75,7 @@ export async function startVm(o: VmOptions): Promise<Vm> {
       ...(kernel.initrd ? ['-initrd', kernel.initrd] : []),
       '-append',
       command,
-      ...networkArguments(machine, ports, o.taps),
+      ...networkArguments(machine, { tcp: ports, udp: udpPorts }, o.taps),
       '-display',
       'none',
       ...(o.interactive ? [] : ['-monitor', 'none']),
@@ -109,6 +113,7 @@ export async function startVm(o: VmOptions): Promise<Vm> {
     return {
       directory,
       ports,
+      udpPorts,
       consoleText,
       ended,
       whileRunning: (work) =>
@@ -271,7 +276,7 @@ function machineArguments(machine: Machine, memory: number, directory: string): 
 
 function networkArguments(
   machine: Machine,
-  ports: Record<number, number>,
+  ports: Record<'tcp' | 'udp', Record<number, number>>,
   taps: VmOptions['taps'],
 ): string[] {
   if (taps)
@@ -281,8 +286,8 @@ function networkArguments(
       '-device',
       `virtio-net-pci,netdev=net${index},mac=${mac},addr=${(index + 2).toString(16)},romfile=`,
     ]);
-  const forwards = Object.entries(ports).map(
-    ([guest, host]) => `hostfwd=tcp:127.0.0.1:${host}-:${guest}`,
+  const forwards = Object.entries(ports).flatMap(([protocol, hosts]) =>
+    Object.entries(hosts).map(([guest, host]) => `hostfwd=${protocol}:127.0.0.1:${host}-:${guest}`),
   );
   // No boot ROM: it comes with a package that QEMU only recommends.
   const card =
