@@ -20,6 +20,7 @@ const commands = [
   ['boot'],
   ['inspect'],
   ['diff'],
+  ['personalize'],
   ['compliance'],
   ['cache', 'ls'],
   ['cache', 'prune'],

@@ -9,6 +9,7 @@ import { configJsonSchema } from './config/json-schema.ts';
 import { type LoadedConfig, loadConfig } from './config/load.ts';
 import { parseSource } from './config/source.ts';
 import { exitCode } from './errors.ts';
+import type { PersonalizeFlags } from './personalize/command.ts';
 import { orderStages } from './plan/order.ts';
 import { type LoadedStage, loadStages } from './stages.ts';
 import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
@@ -210,6 +211,35 @@ program
     const { diffImages, diffText } = await import('./inspect/diff.ts');
     const result = await diffImages(resolve(a), resolve(b));
     print(o, result, () => diffText(result));
+  });
+
+program
+  .command('personalize <image>')
+  .description("write a device's own settings into a copy of an image; a fleet's from a CSV list")
+  .option('--device <file>', "the owner's settings (see gateway-device.yaml.example)")
+  .option('--batch <file>', 'CSV list of devices; --device then holds what they have in common')
+  .option('--output <path>', 'file to make; with --batch or --files-only a folder')
+  .option('--files-only', "only the boot partition's files, in a folder")
+  .option('--force', 'replace what is there')
+  .option('--json', 'print JSON for machines')
+  .addHelpText(
+    'after',
+    `
+The name's ending decides: .img, .img.xz or .img.zst. Results hold secrets and can be read by you alone.
+The first row of a list names settings by dotted path, each further row is one device:
+  hostname,admin.ssh_authorized_keys,ddns.providers.0.token
+An empty cell leaves the value of --device; a list of texts has one a line of the cell.
+
+Examples:
+  pi-gateway-image personalize pi-gateway.img.xz --device attic.yaml --output attic.img
+  pi-gateway-image personalize pi-gateway.img --batch devices.csv --device common.yaml --output fleet`,
+  )
+  .action(async (image: string, o: Common & PersonalizeFlags) => {
+    const { runPersonalize, personalizeJson, personalizeText } = await import(
+      './personalize/command.ts'
+    );
+    const made = await runPersonalize(resolve(image), o, o.json ?? false);
+    print(o, personalizeJson(made), () => personalizeText(made));
   });
 
 complianceOptions(

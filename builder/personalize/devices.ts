@@ -1,13 +1,20 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { stringify } from 'yaml';
-import { z } from 'zod';
-import { parseSettings, settingsFile, settingsSchema } from '../../firstboot/settings.ts';
+import { parseSettings, settingsFile } from '../../firstboot/settings.ts';
 import { OwnerError } from '../../firstboot/step.ts';
 import { nearest } from '../config/nearest.ts';
-import { parseSource } from '../config/source.ts';
+import { isRecord, parseSource } from '../config/source.ts';
 import { BuildError, exitCode, isErrno } from '../errors.ts';
 import { CsvError, type CsvRow, parseCsv } from './csv.ts';
+import {
+  allSettings,
+  type Path,
+  type SettingSchema,
+  settingAt,
+  settingNames,
+  typed,
+} from './setting-names.ts';
 
 /** One device's settings, checked as the device itself will check them. */
 export type Device = {
@@ -131,18 +138,16 @@ function readRows(csv: NamedText): CsvRow[] {
   }
 }
 
-type Path = readonly (string | number)[];
-
 type Column = {
   name: string;
   path: Path;
   /** What the settings take there; nothing if there is no such setting. */
-  schemas: JsonSchema[];
+  schemas: SettingSchema[];
 };
 
 function toColumn(name: string): Column {
   const path = name.split('.').map((key) => (/^\d+$/.test(key) ? Number(key) : key));
-  return { name, path, schemas: schemasAt(root, path) };
+  return { name, path, schemas: settingAt(path) };
 }
 
 function* headerProblems(columns: readonly Column[]): Iterable<string> {
@@ -162,7 +167,7 @@ function* headerProblems(columns: readonly Column[]): Iterable<string> {
 }
 
 function meant(name: string): string {
-  const near = nearest(name, settingNames(root));
+  const near = nearest(name, settingNames(allSettings));
   return near ? `: did you mean '${near}'?` : '';
 }
 
@@ -229,80 +234,6 @@ function withValue(node: unknown, path: Path, value: unknown, name: string): unk
   }
   const record = isRecord(node) ? node : {};
   return { ...record, [key]: withValue(record[key], rest, value, name) };
-}
-
-/** The parts of JSON Schema (2020-12) that tell which kinds of values a setting takes. */
-type JsonSchema = {
-  type?: string;
-  const?: unknown;
-  properties?: Record<string, JsonSchema>;
-  items?: JsonSchema;
-  anyOf?: JsonSchema[];
-  oneOf?: JsonSchema[];
-};
-
-const root = z.toJSONSchema(settingsSchema, {
-  io: 'input',
-  unrepresentable: 'any',
-}) as JsonSchema;
-
-function alternatives(schema: JsonSchema): JsonSchema[] {
-  const inner = [...(schema.anyOf ?? []), ...(schema.oneOf ?? [])];
-  return inner.length === 0 ? [schema] : inner.flatMap(alternatives);
-}
-
-/** True for a setting that is checked elsewhere. */
-function takesAnything(schema: JsonSchema): boolean {
-  return schema.type === undefined && schema.const === undefined;
-}
-
-function schemasAt(schema: JsonSchema, path: Path): JsonSchema[] {
-  const [key, ...rest] = path;
-  return alternatives(schema).flatMap((one) => {
-    if (key === undefined || takesAnything(one)) return [one];
-    const inner =
-      typeof key === 'number'
-        ? one.items
-        : Object.hasOwn(one.properties ?? {}, key)
-          ? one.properties?.[key]
-          : undefined;
-    return inner === undefined ? [] : schemasAt(inner, rest);
-  });
-}
-
-/** Dotted paths of all settings below, lists by their first item too. */
-function settingNames(schema: JsonSchema, prefix = ''): string[] {
-  return alternatives(schema).flatMap((one) => {
-    if (one.type === 'object')
-      return Object.entries(one.properties ?? {}).flatMap(([key, inner]) =>
-        settingNames(inner, prefix === '' ? key : `${prefix}.${key}`),
-      );
-    return one.items ? [prefix, ...settingNames(one.items, `${prefix}.0`)] : [prefix];
-  });
-}
-
-/** A cell is text; what it stands for depends on what the setting takes. */
-function typed(cell: string, schemas: readonly JsonSchema[]): unknown {
-  const takes = (type: string) => schemas.some((one) => one.type === type);
-  const anything = schemas.some(takesAnything);
-  if (cell === 'true' || cell === 'false') {
-    const value = cell === 'true';
-    const fits = (one: JsonSchema) =>
-      one.type === 'boolean' && (one.const === undefined || one.const === value);
-    if (anything || schemas.some(fits)) return value;
-  }
-  if (anything || takes('string')) return cell;
-  if (takes('array'))
-    return cell
-      .split(/[\r\n]+/)
-      .map((line) => line.trim())
-      .filter((line) => line !== '');
-  if ((takes('number') || takes('integer')) && /^\d{1,15}$/.test(cell)) return Number(cell);
-  return cell;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Problems that are told together, so that a file is mended in one go. */
