@@ -16,7 +16,7 @@ import { settingsFile } from '../../firstboot/settings.ts';
 import { fileDigest } from '../artifact/compress.ts';
 import { type Partition, readDiskLayout } from '../base/disk-layout.ts';
 import { formatOf, unpackImage } from '../base/unpack.ts';
-import { BuildError, exitCode } from '../errors.ts';
+import { BuildError, exitCode, messageOf } from '../errors.ts';
 import { output, run } from '../exec.ts';
 import { writeBmap } from '../image/bmap.ts';
 import { runs } from '../qemu/vm.ts';
@@ -67,7 +67,7 @@ const environment = { MTOOLS_SKIP_CHECK: '1' };
 export async function personalize(o: PersonalizeRequest): Promise<Personalized[]> {
   await checkTargets(o);
   const folder = dirname(o.targets[0]?.path ?? '.');
-  const firstMade = await mkdir(folder, { recursive: true });
+  const firstMade = await makeFolder(folder);
   try {
     return await withScratch(folder, (scratch) => personalizeIn(o, scratch));
   } catch (error) {
@@ -105,7 +105,7 @@ async function personalizeIn(o: PersonalizeRequest, scratch: string): Promise<Pe
     const settings = join(work, settingsFile);
     await writeFile(settings, target.device.text, { mode: secretMode });
     if (o.filesOnly) {
-      made.push({ from: work, to: target.path });
+      made.push({ from: settings, to: join(target.path, settingsFile) });
       results.push({ ...target, size: null, sha256: null, bmap: null });
       continue;
     }
@@ -119,7 +119,7 @@ async function personalizeIn(o: PersonalizeRequest, scratch: string): Promise<Pe
     o.signal.throwIfAborted();
   }
   for (const { from, to } of made) {
-    if (o.filesOnly) await rm(to, { recursive: true, force: true });
+    if (o.filesOnly) await mkdir(dirname(to), { recursive: true, mode: 0o700 });
     await rename(from, to);
   }
   return results;
@@ -303,6 +303,22 @@ async function withScratch<T>(folder: string, work: (scratch: string) => Promise
     return await work(scratch);
   } finally {
     await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Makes a folder with those that it lies in; gives the outermost one that was not there. */
+async function makeFolder(folder: string): Promise<string | undefined> {
+  try {
+    return await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw new BuildError({
+      what: 'The folder for the results cannot be made',
+      where: folder,
+      detail: messageOf(cause),
+      fix: 'Give another place with --output',
+      code: exitCode.usage,
+      cause,
+    });
   }
 }
 
