@@ -72,7 +72,7 @@ describe('a list of devices', () => {
         ].join('\r\n'),
       ),
       base(
-        `timezone: UTC\nadmin:\n  ssh_authorized_keys:\n    - ${key}\nnetwork:\n  wifi: {country: DE, ssid: home, password: common-one}\nddns:\n  providers:\n    - {type: duckdns, domain: x}\n`,
+        `timezone: UTC\nadmin:\n  ssh_authorized_keys:\n    - ${key}\nnetwork:\n  wifi: {country: DE, ssid: home, password: common-one}\nddns:\n  providers:\n    - {type: duckdns, hostnames: [x.duckdns.org], token: none}\n`,
       ),
     );
     expect(devices.map(({ name, where, sshKeys }) => ({ name, where, sshKeys }))).toEqual([
@@ -84,12 +84,12 @@ describe('a list of devices', () => {
       hostname: 'attic',
       timezone: 'UTC',
       network: { wifi: { country: 'DE', password: '12345678', hidden: true } },
-      ddns: { providers: [{ type: 'duckdns', domain: 'x', token: 'token-a' }] },
+      ddns: { providers: [{ type: 'duckdns', hostnames: ['x.duckdns.org'], token: 'token-a' }] },
     });
     expect(cellar).toMatchObject({
       timezone: 'Europe/Berlin',
       network: { wifi: { password: 'common-one' } },
-      ddns: { providers: [{ domain: 'x', token: 'token-c' }] },
+      ddns: { providers: [{ token: 'token-c' }] },
     });
   });
 

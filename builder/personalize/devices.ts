@@ -71,14 +71,11 @@ export function deviceOf(file: NamedText): Device {
     };
   } catch (error) {
     if (!(error instanceof OwnerError)) throw error;
-    const [, place = '', what = ''] = /^(:\d+:\d+)?(?:: )?(.*)$/s.exec(withoutFile(error)) ?? [];
-    throw new BuildError({
-      what,
+    const problems = problemsOf(error).map(({ place, what }) => ({
       where: `${file.name}${place}`,
-      fix: error.fix,
-      code: exitCode.usage,
-      cause: error,
-    });
+      what,
+    }));
+    throw refused(problems, error.fix);
   }
 }
 
@@ -99,10 +96,12 @@ export function fleetOf(csv: NamedText, base?: NamedText): Device[] {
     });
   const columns = header.fields.map((name) => toColumn(name.trim()));
   const shared = base ? parseSource(base.text, base.name).value : {};
-  const problems = new Problems();
   const place = (line: number) => `${csv.name}:${line}`;
-  for (const problem of headerProblems(columns)) problems.add(place(header.line), problem);
-  problems.throwIfAny();
+  const problems: Problem[] = [...headerProblems(columns)].map((what) => ({
+    where: place(header.line),
+    what,
+  }));
+  if (problems.length > 0) throw refused(problems, nothingWritten);
   const devices: Device[] = [];
   const lines = new Map<string, number>();
   for (const row of rows) {
@@ -115,11 +114,13 @@ export function fleetOf(csv: NamedText, base?: NamedText): Device[] {
       devices.push(device);
     } catch (error) {
       if (!(error instanceof RowProblem)) throw error;
-      const from = base && !error.isOf(columns) ? ` (with ${base.name})` : '';
-      problems.add(`${place(row.line)}${from}`, error.message);
+      for (const what of error.problems) {
+        const shared = base && !isOf(columns, what) ? ` (with ${base.name})` : '';
+        problems.push({ where: `${place(row.line)}${shared}`, what });
+      }
     }
   }
-  problems.throwIfAny();
+  if (problems.length > 0) throw refused(problems, nothingWritten);
   return devices;
 }
 
@@ -171,16 +172,23 @@ function meant(name: string): string {
   return near ? `: did you mean '${near}'?` : '';
 }
 
-/** Something wrong with one row. Never holds a value: it may be a secret. */
+/** What is wrong with one row. Never holds a value: it may be a secret. */
 class RowProblem extends Error {
-  /** True if the setting that is wrong is one of the columns, not one of the common file. */
-  isOf(columns: readonly Column[]): boolean {
-    const setting = /^[\w.]+(?=: )/.exec(this.message)?.[0];
-    return columns.some(
-      ({ name }) =>
-        setting === undefined || `${setting}.`.startsWith(`${name}.`) || name.startsWith(setting),
-    );
+  readonly problems: readonly string[];
+
+  constructor(...problems: string[]) {
+    super(problems[0]);
+    this.problems = problems;
   }
+}
+
+/** True if the setting that is wrong is one of the columns, not one of the common file. */
+function isOf(columns: readonly Column[], what: string): boolean {
+  const setting = /^[\w.]+(?=: )/.exec(what)?.[0];
+  return columns.some(
+    ({ name }) =>
+      setting === undefined || `${setting}.`.startsWith(`${name}.`) || name.startsWith(setting),
+  );
 }
 
 function deviceOfRow(
@@ -211,15 +219,17 @@ function deviceOfRow(
     return { name: hostname, text, where, sshKeys: admin?.ssh_authorized_keys?.length ?? 0 };
   } catch (error) {
     if (!(error instanceof OwnerError)) throw error;
-    throw new RowProblem(withoutFile(error).replace(/^:\d+:\d+: /, ''));
+    throw new RowProblem(...problemsOf(error).map(({ what }) => what));
   }
 }
 
-/** The message without the name that the file has on the boot partition: here it has another. */
-function withoutFile(error: OwnerError): string {
-  return error.message.startsWith(settingsFile)
-    ? error.message.slice(settingsFile.length)
-    : error.message;
+/** One line of the message for each problem; the file's name there is the one on the boot partition. */
+function problemsOf(error: OwnerError): { place: string; what: string }[] {
+  return error.message.split('\n').map((line) => {
+    const rest = line.startsWith(settingsFile) ? line.slice(settingsFile.length) : line;
+    const [, place = '', what = rest] = /^(:\d+:\d+)?(?:: )?(.*)$/s.exec(rest) ?? [];
+    return { place, what };
+  });
 }
 
 function withValue(node: unknown, path: Path, value: unknown, name: string): unknown {
@@ -236,32 +246,23 @@ function withValue(node: unknown, path: Path, value: unknown, name: string): unk
   return { ...record, [key]: withValue(record[key], rest, value, name) };
 }
 
-/** Problems that are told together, so that a file is mended in one go. */
-class Problems {
-  readonly #all: { where: string; what: string }[] = [];
-  static readonly #shown = 20;
+type Problem = { where: string; what: string };
 
-  add(where: string, what: string): void {
-    this.#all.push({ where, what });
-  }
+const nothingWritten = 'Mend it and start again: nothing was written';
 
-  throwIfAny(): void {
-    const [first, ...others] = this.#all;
-    if (!first) return;
-    const shown = others.slice(0, Problems.#shown);
-    const rest = others.length - shown.length;
-    throw new BuildError({
-      what: first.what,
-      where: first.where,
-      detail:
-        others.length === 0
-          ? undefined
-          : [
-              ...shown.map(({ where, what }) => `${where}: ${what}`),
-              ...(rest > 0 ? [`… and ${rest} more`] : []),
-            ].join('\n'),
-      fix: 'Mend it and start again: nothing was written',
-      code: exitCode.usage,
-    });
-  }
+/** Problems that one message tells; more would not help. */
+const told = 20;
+
+/** All problems together, so that a file is mended in one go. */
+function refused(problems: readonly Problem[], fix: string): BuildError {
+  const [first, ...others] = problems;
+  const lines = others.slice(0, told).map(({ where, what }) => `${where}: ${what}`);
+  if (others.length > told) lines.push(`… and ${others.length - told} more`);
+  return new BuildError({
+    what: first?.what ?? 'The settings are wrong',
+    where: first?.where,
+    detail: lines.length > 0 ? lines.join('\n') : undefined,
+    fix,
+    code: exitCode.usage,
+  });
 }
