@@ -18,6 +18,33 @@ export async function withCard<T>(
   }
 }
 
+/**
+ * Takes the boot partition alone out of a VM that has ended, in use or not: quicker than the whole card.
+ */
+export async function withBootPartition<T>(
+  directory: string,
+  work: (partition: string) => Promise<T>,
+): Promise<T> {
+  const { boot } = await readDiskLayout(join(directory, 'card.img'));
+  const partition = join(directory, 'boot-out.img');
+  // qemu-img dd counts in blocks: the largest that divides both.
+  const block = [1024 * 1024, 4096, 512].find(
+    (size) => boot.startBytes % size === 0 && boot.sizeBytes % size === 0,
+  );
+  await run('qemu-img', [
+    ...['dd', '-f', 'qcow2', '-O', 'raw', `bs=${block}`],
+    `skip=${boot.startBytes / (block ?? 1)}`,
+    // It counts from the start of the disk, not from where it begins to read.
+    `count=${(boot.startBytes + boot.sizeBytes) / (block ?? 1)}`,
+    ...[`if=${join(directory, 'disk.qcow2')}`, `of=${partition}`],
+  ]);
+  try {
+    return await work(partition);
+  } finally {
+    await rm(partition, { force: true });
+  }
+}
+
 /** Writes files to the boot partition of a card, as its owner does on another computer. */
 export async function changeBootPartition(
   directory: string,
