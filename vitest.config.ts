@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU, `lab` starts one
- * among other hosts and probes it from outside, `figures` measures (npm run figures; not part of npm test).
+ * among other hosts and probes it from outside, `figures` measures, `power` cuts a device's power; these
+ * three are no part of npm test: npm run lab, figures, power.
  */
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
@@ -12,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.{boot,build,figures,lab}.test.ts', '**/{boot,lab}.test.ts'],
+          exclude: ['**/*.{boot,build,figures,lab}.test.ts', '**/{boot,lab,power}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -52,6 +53,16 @@ export default defineConfig({
           include: ['builder/**/*.figures.test.ts'],
           globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 1_200_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'power',
+          include: ['stages/**/power.test.ts'],
+          globalSetup: ['builder/qemu/image-setup.ts'],
+          testTimeout: 5_400_000,
           hookTimeout: 600_000,
           fileParallelism: false,
         },
