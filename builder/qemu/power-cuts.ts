@@ -142,11 +142,11 @@ export async function cutPower(
   let end: BootEnd | undefined;
   await until(vm, seconds, `${momentText(moment)} came`, (console, now) => {
     for (const step of stepsShown(console)) if (!begun.has(step)) begun.set(step, now);
-    if (outcomeShown(console)) end = { kind: 'told' };
-    else if (hasCome(moment, order, begun, now)) {
+    if (hasCome(moment, order, begun, now)) {
       const [step = moment.step, start = now] = [...begun].at(-1) ?? [];
       end = { kind: 'cut', at: { step, after: now - start } };
-    } else if (begun.size === 0 && isPast(console)) end = { kind: 'over' };
+    } else if (outcomeShown(console)) end = { kind: 'told' };
+    else if (begun.size === 0 && isPast(console)) end = { kind: 'over' };
     return end !== undefined;
   });
   await vm.powerCut();
