@@ -32,8 +32,10 @@ export type OwnerYaml = {
  * saying to someone who writes YAML once.
  */
 const messages: Partial<Record<ErrorCode, string>> = {
+  BAD_ALIAS: 'is an alias (*name), which is not supported; write the value itself',
   BAD_DQ_ESCAPE: 'has a \\ in "…" that means nothing; write \\\\ or take \'…\'',
-  BAD_INDENT: 'is indented wrongly; keys of one level start in the same column',
+  BAD_INDENT:
+    'is indented wrongly (keys of one level start in the same column), or a bracket above is not closed',
   BAD_SCALAR_START: 'starts with a character that needs quotes around the value',
   BLOCK_AS_IMPLICIT_KEY: 'has two keys in one line, or a value with ": " in it that needs quotes',
   DUPLICATE_KEY: 'is there twice; keep one',
@@ -41,6 +43,8 @@ const messages: Partial<Record<ErrorCode, string>> = {
   MULTILINE_IMPLICIT_KEY: 'is no `key: value`; a colon may be missing, or quotes',
   MULTIPLE_DOCS: 'starts a second document; keep everything in one, without ---',
   NON_STRING_KEY: 'must be a plain key',
+  RESOURCE_EXHAUSTION: 'is nested too deep',
+  TAG_RESOLVE_FAILED: 'has a tag (!name), which is not supported; write the value itself',
   TAB_AS_INDENT: 'is indented with a tab; use spaces',
   UNEXPECTED_TOKEN: 'is not expected here; quotes, a colon or a bracket may be missing',
 };
@@ -67,11 +71,9 @@ export function parseOwnerYaml(source: string): OwnerYaml {
     const document = parseDocument(text, {
       lineCounter: counter,
       prettyErrors: false,
-      logLevel: 'silent',
       stringKeys: true,
     });
-    for (const { pos, code } of [...document.errors, ...document.warnings])
-      problems.push({ offset: pos[0], message: messages[code] ?? 'is no valid YAML' });
+    problems.push(...syntaxProblems(document));
     if (problems.length === 0) problems.push(...finePoints(document));
     const data: unknown = problems.length === 0 ? (document.toJS({ maxAliasCount: 0 }) ?? {}) : {};
     if (problems.length === 0 && (typeof data !== 'object' || Array.isArray(data)))
@@ -97,6 +99,17 @@ export function parseOwnerYaml(source: string): OwnerYaml {
     if (error instanceof RangeError) return refuse('is nested too deep');
     throw error;
   }
+}
+
+/** One for each place: of several, wrong indentation is the one that follows from another. */
+function syntaxProblems(document: Document): Problem[] {
+  const places = new Map<number, ErrorCode>();
+  for (const { pos, code } of [...document.errors, ...document.warnings])
+    if (!places.has(pos[0]) || places.get(pos[0]) === 'BAD_INDENT') places.set(pos[0], code);
+  return [...places].map(([offset, code]) => ({
+    offset,
+    message: messages[code] ?? 'is no valid YAML',
+  }));
 }
 
 function finePoints(document: Document): Problem[] {

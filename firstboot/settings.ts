@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import {
   locale,
-  networkOf,
   networksOverlap,
   publicKeyProblem,
   sshPublicKey,
@@ -67,7 +66,7 @@ const network = z
         refuse("is this device's own address; give the one of your router");
       else if (
         !networksOverlap(gateway, 'fe80::/10') &&
-        !addresses.some((own) => networksOverlap(networkOf(own), gateway))
+        !addresses.some((own) => networksOverlap(own, gateway))
       )
         refuse('lies in none of the networks of `addresses:`');
     }
