@@ -2,10 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { armor, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decodeText } from './owner-file.ts';
-import { parseSettings, readSettings, settingsSchema } from './settings.ts';
+import { parseSettings, readSettings, settingsFiles, settingsSchema } from './settings.ts';
 import { OwnerError } from './step.ts';
 import type { System } from './system.ts';
 
@@ -310,6 +311,82 @@ describe('on the boot partition', () => {
     await writeFile(path(), `admin: {ssh_authorized_keys: ["${key}"]}\n`);
     await writeFile(join(root, 'boot/firmware/authorized_keys'), `\uFEFF${key}\r\n${key}2\r\n`);
     expect((await readSettings(system)).admin?.ssh_authorized_keys).toEqual([key, `${key}2`]);
+  });
+});
+
+describe('encrypted with age', () => {
+  let root = '';
+  let system: System;
+  let identity = '';
+  let recipient = '';
+  const put = async (content: string | Uint8Array, name = 'gateway-device.yaml.age') =>
+    await writeFile(join(root, 'boot/firmware', name), content);
+  const sealed = async (text: string, to = recipient) => {
+    const encrypter = new Encrypter();
+    encrypter.addRecipient(to);
+    return await encrypter.encrypt(text);
+  };
+  const withIdentity = async (text: string) =>
+    await writeFile(join(root, 'etc/pi-gateway/settings-identity.txt'), text);
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'pi-gateway-settings-'));
+    for (const folder of ['boot/firmware', 'etc/pi-gateway'])
+      await mkdir(join(root, folder), { recursive: true });
+    system = { root, boot: '/boot/firmware', run: async () => '', say: () => undefined };
+    identity = await generateX25519Identity();
+    recipient = await identityToRecipient(identity);
+    await withIdentity(`# created: today\n# public key: ${recipient}\n${identity}\n`);
+  });
+  afterEach(() => rm(root, { recursive: true, force: true }));
+
+  test('settings are read as if they were in clear, from a binary file and an armored one', async () => {
+    const file = await sealed(full);
+    await put(file);
+    expect(await readSettings(system)).toEqual(parseSettings(full));
+    await put(armor.encode(file).replaceAll('\n', '\r\n'));
+    expect(await readSettings(system)).toEqual(parseSettings(full));
+  });
+
+  test('a mistake in it is told with its place', async () => {
+    await put(await sealed('hostname: A\n'));
+    await expect(readSettings(system)).rejects.toThrow('gateway-device.yaml.age:1:11: hostname: ');
+  });
+
+  test.each<[string, () => Promise<unknown>, RegExp]>([
+    ['no identity', () => rm(join(root, 'etc/pi-gateway/settings-identity.txt')), /no identity/],
+    ['no line in the identity file', () => withIdentity('# none\n'), /another recipient/],
+    ['nonsense for an identity', () => withIdentity('AGE-SECRET-KEY-1NO\n'), /no age identity/],
+    [
+      'another identity',
+      async () => withIdentity(await generateX25519Identity()),
+      /another recipient/,
+    ],
+    ['settings in clear', () => put('hostname: attic\n'), /is not an age file/],
+    ['an empty file', () => put(''), /is not an age file/],
+    ['a file cut short', async () => put((await sealed(full)).slice(0, 300)), /is damaged/],
+    [
+      'a damaged armor',
+      async () => put(armor.encode(await sealed(full)).slice(0, 200)),
+      /is damaged/,
+    ],
+    ['both files', () => put('hostname: attic\n', 'gateway-device.yaml'), /not clear which counts/],
+    ['a photo inside', async () => put(await sealed('\0\0')), /binary/],
+  ])('%s is told', async (_, change, message) => {
+    await put(await sealed('hostname: attic\n'));
+    await change();
+    await expect(readSettings(system)).rejects.toThrow(message);
+    await expect(readSettings(system)).rejects.toThrow(OwnerError);
+  });
+
+  test('all files that may hold a secret are listed for the wipe', () => {
+    expect(settingsFiles).toContain('gateway-device.yaml');
+    expect(settingsFiles).toContain('gateway-device.yaml.age');
+  });
+
+  test('settings under the name that Notepad gives are not overlooked', async () => {
+    await rm(join(root, 'boot/firmware/gateway-device.yaml.age'), { force: true });
+    await put('hostname: attic\n', 'gateway-device.yaml.txt');
+    await expect(readSettings(system)).rejects.toThrow('gateway-device.yaml.txt is not read');
   });
 });
 

@@ -21,13 +21,19 @@ import {
   ssid,
   wifiPassword,
 } from './device-fields.ts';
-import { readOwnerText, withoutMark } from './owner-file.ts';
+import { decryptSettings, identityFile } from './encrypted-settings.ts';
+import { readOwnerFile, readOwnerText, withoutMark } from './owner-file.ts';
 import { type OwnerYaml, type Problem, parseOwnerYaml } from './owner-yaml.ts';
 import { OwnerError } from './step.ts';
-import type { System } from './system.ts';
+import { at, readIfThere, type System } from './system.ts';
 
 export const settingsFile = 'gateway-device.yaml';
+export const encryptedSettingsFile = 'gateway-device.yaml.age';
 export const keysFile = 'authorized_keys';
+const misnamed = ['gateway-device.yaml.txt', 'gateway-device.yml'];
+
+/** Files of the boot partition that hold secrets of the owner's, to be wiped once they are in use. */
+export const settingsFiles: readonly string[] = [settingsFile, encryptedSettingsFile, ...misnamed];
 
 const network = z
   .strictObject({
@@ -107,17 +113,44 @@ export const settingsSchema = z.strictObject({
 export type Settings = z.output<typeof settingsSchema>;
 
 /**
- * Reads the owner's settings from the boot partition: gateway-device.yaml, and for the hurried the
- * public keys in authorized_keys.
+ * Reads the owner's settings from the boot partition: gateway-device.yaml, or gateway-device.yaml.age;
+ * and for the hurried the public keys in authorized_keys.
  * @throws OwnerError that names the file, the line and what to write instead.
  */
 export async function readSettings(system: System): Promise<Settings> {
-  const text = await readOwnerText(system, settingsFile);
-  const settings = text === undefined ? {} : parseSettings(text);
+  const settings = await readOwn(system);
   const keys = await readOwnerText(system, keysFile);
   if (keys === undefined) return settings;
   const all = [...(settings.admin?.ssh_authorized_keys ?? []), ...parseKeys(keys)];
   return { ...settings, admin: { ...settings.admin, ssh_authorized_keys: [...new Set(all)] } };
+}
+
+async function readOwn(system: System): Promise<Settings> {
+  const text = await readOwnerText(system, settingsFile);
+  const encrypted = await readOwnerFile(system, encryptedSettingsFile);
+  if (text !== undefined && encrypted !== undefined)
+    throw new OwnerError(
+      `there are ${settingsFile} and ${encryptedSettingsFile}, and it is not clear which counts`,
+      'Remove one of them',
+    );
+  if (text !== undefined) return parseSettings(text);
+  if (encrypted === undefined) return await refuseMisnamed(system);
+  const identities = await readIfThere(at(system, identityFile));
+  if (identities === undefined)
+    throw new OwnerError(
+      `${encryptedSettingsFile} cannot be read: this image has no identity to decrypt it with`,
+      `Use ${settingsFile} without encryption, or an image with ${identityFile}`,
+    );
+  const name = encryptedSettingsFile;
+  return parseSettings(await decryptSettings(encrypted, identities, name), name);
+}
+
+/** Settings that would be overlooked in silence: editors and file managers add endings of their own. */
+async function refuseMisnamed(system: System): Promise<Settings> {
+  for (const name of misnamed)
+    if ((await readOwnerFile(system, name)) !== undefined)
+      throw new OwnerError(`${name} is not read`, `Rename it to ${settingsFile}`);
+  return {};
 }
 
 /** Problems that one message names; more would not help. */
