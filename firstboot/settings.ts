@@ -22,6 +22,7 @@ import {
   wifiPassword,
 } from './device-fields.ts';
 import { decryptSettings, identityFile } from './encrypted-settings.ts';
+import { imagerCustomisation, withImager } from './imager/customisation.ts';
 import { readOwnerFile, readOwnerText, withoutMark } from './owner-file.ts';
 import { type OwnerYaml, type Problem, parseOwnerYaml } from './owner-yaml.ts';
 import { OwnerError } from './step.ts';
@@ -114,11 +115,13 @@ export type Settings = z.output<typeof settingsSchema>;
 
 /**
  * Reads the owner's settings from the boot partition: gateway-device.yaml, or gateway-device.yaml.age;
- * and for the hurried the public keys in authorized_keys.
+ * what is not set there from Raspberry Pi Imager's customisation; and for the hurried the public keys in
+ * authorized_keys. Keys of all three are joined.
  * @throws OwnerError that names the file, the line and what to write instead.
  */
 export async function readSettings(system: System): Promise<Settings> {
-  const settings = await readOwn(system);
+  const { settings: imager } = await imagerCustomisation(system);
+  const settings = withImager(await readOwn(system), imager);
   const keys = await readOwnerText(system, keysFile);
   if (keys === undefined) return settings;
   const all = [...(settings.admin?.ssh_authorized_keys ?? []), ...parseKeys(keys)];
