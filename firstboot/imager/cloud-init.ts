@@ -84,7 +84,7 @@ const isMapping = (value: unknown): value is Mapping =>
  */
 function decodeOctets(value: string, source: string, name: string): string {
   if (!/\\x[0-9a-f]{2}/i.test(source) || !/[\u0080-\u00ff]/.test(value)) return value;
-  if (/[^\u0000-\u00ff]/.test(value)) return value;
+  if (/[\u0100-\uffff]/.test(value)) return value;
   const octets = Buffer.from(value, 'latin1');
   if (!isUtf8(octets)) throw damaged(name, 'holds a name that is not in UTF-8');
   return octets.toString('utf8');

@@ -90,8 +90,9 @@ export async function imagerCustomisation(system: System): Promise<ImagerCustomi
 
 /** `Raspberry Pi Imager: X is not used: reason`, from `X: reason`. */
 function note(unused: string): string {
-  const [what, ...reason] = unused.split(': ');
-  return `Raspberry Pi Imager: ${what} is not used${reason.length > 0 ? `: ${reason.join(': ')}` : ''}`;
+  const [what = '', ...reason] = unused.split(': ');
+  const verb = /^(commands|further|hardware|fixed|sudo's rules)/.test(what) ? 'are' : 'is';
+  return [`Raspberry Pi Imager: ${what} ${verb} not used`, ...reason].join(': ');
 }
 
 /** Who the device is and who gets in must be right; what only makes it comfortable may be left out. */

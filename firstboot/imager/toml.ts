@@ -48,7 +48,7 @@ function value(source: string): TomlValue | undefined {
   const simple = /^(true|false|\d{1,15})\s*(#.*)?$/.exec(source)?.[1];
   if (simple !== undefined) return /^\d/.test(simple) ? Number(simple) : simple === 'true';
   const text = new RegExp(`^(?:${string.source})${comment.source}`).exec(source);
-  if (text) return unescape(text);
+  if (text) return unescaped(text);
   return source.startsWith('[') ? list(source) : undefined;
 }
 
@@ -70,7 +70,7 @@ function list(source: string): string[] | undefined {
         : undefined;
     item.lastIndex = at;
     const match = item.exec(source);
-    const text = match && unescape(match);
+    const text = match && unescaped(match);
     if (!match || text === undefined || text === null) return undefined;
     items.push(text);
     at += match[0].length;
@@ -90,7 +90,7 @@ const escapes: Readonly<Record<string, string>> = {
   r: '\r',
 };
 
-function unescape([, basic, literal]: RegExpExecArray): string | undefined {
+function unescaped([, basic, literal]: RegExpExecArray): string | undefined {
   if (literal !== undefined) return literal;
   let isWhole = true;
   const text = (basic ?? '').replaceAll(
