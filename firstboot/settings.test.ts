@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { armor, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import * as z from 'zod';
 import { decodeText } from './owner-file.ts';
 import { parseSettings, readSettings, settingsFiles, settingsSchema } from './settings.ts';
 import { OwnerError } from './step.ts';
@@ -66,6 +68,35 @@ test.each(['', '\n', '# only a comment\n', '---\n', '{}\n', '\uFEFF'])(
   'an empty file (%j) asks for nothing',
   (text) => expect(parseSettings(text)).toEqual({}),
 );
+
+describe('the example on the boot partition', () => {
+  const file = '../overlays/firstboot/boot/firmware/gateway-device.yaml.example';
+  const example = readFileSync(join(import.meta.dirname, file), 'utf8').replace(
+    /- ssh-ed25519 AAAA.*/,
+    `- ${key}`,
+  );
+  /** Every commented line that is a setting, as its owner would take it in. */
+  const whole = example.replaceAll(/^( *)# ((?: *)(?:[a-z_]+:(?: .*)?|# .*))$/gm, '$1$2');
+
+  test('needs only a key to be right', () => {
+    expect(parseSettings(example)).toEqual({ admin: { ssh_authorized_keys: [key] } });
+  });
+
+  test('shows every key in the order of the schema, and is right with all of them in use', () => {
+    const settings = parseSettings(whole);
+    const keysOf = (schema: unknown): unknown => {
+      const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+      return inner instanceof z.ZodObject
+        ? Object.entries(inner.shape).map(([name, field]) => [name, keysOf(field)])
+        : undefined;
+    };
+    const keysIn = (value: unknown): unknown =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? Object.entries(value).map(([name, field]) => [name, keysIn(field)])
+        : undefined;
+    expect(keysIn(settings)).toEqual(keysOf(settingsSchema));
+  });
+});
 
 describe('values that are right', () => {
   test.each([
