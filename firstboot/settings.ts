@@ -1,64 +1,112 @@
-import { join } from 'node:path';
-import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import {
-  hostname,
   locale,
+  networksOverlap,
   publicKeyProblem,
   sshPublicKey,
   timeZone,
-  unixName,
 } from '../builder/config/fields.ts';
+import { nearest } from '../builder/config/nearest.ts';
+import {
+  adminName,
+  country,
+  deviceName,
+  endpoint,
+  hostAddress,
+  interfaceAddress,
+  keyboardLayout,
+  keyboardVariant,
+  passwordHash,
+  peerName,
+  ssid,
+  wifiPassword,
+} from './device-fields.ts';
+import { decryptSettings, identityFile } from './encrypted-settings.ts';
+import { imagerCustomisation, withImager } from './imager/customisation.ts';
+import { readOwnerFile, readOwnerText, withoutMark } from './owner-file.ts';
+import { type OwnerYaml, type Problem, parseOwnerYaml } from './owner-yaml.ts';
 import { OwnerError } from './step.ts';
-import { readIfThere, type System } from './system.ts';
+import { at, readIfThere, type System } from './system.ts';
 
 export const settingsFile = 'gateway-device.yaml';
+export const encryptedSettingsFile = 'gateway-device.yaml.age';
 export const keysFile = 'authorized_keys';
+const misnamed = ['gateway-device.yaml.txt', 'gateway-device.yml'];
+
+/** Files of the boot partition that hold secrets of the owner's, to be wiped once they are in use. */
+export const settingsFiles: readonly string[] = [settingsFile, encryptedSettingsFile, ...misnamed];
+
+const network = z
+  .strictObject({
+    /** Of eth0, in place of DHCP: addresses with prefix. */
+    addresses: z.array(interfaceAddress).min(1, 'must hold at least one address').optional(),
+    gateways: z.array(hostAddress).min(1, 'must hold at least one address').optional(),
+    dns: z.array(hostAddress).min(1, 'must hold at least one address').optional(),
+    wifi: z
+      .strictObject({
+        /** ISO 3166-1 alpha-2: the radio stays off without it. */
+        country,
+        /** None of these: only the country is set. */
+        ssid: ssid.optional(),
+        /** 8 to 63 characters, or the 64 hex digits of the key made of it; none for an open network. */
+        password: wifiPassword.optional(),
+        hidden: z.boolean().optional(),
+      })
+      .superRefine((wifi, context) => {
+        for (const key of ['password', 'hidden'] as const)
+          if (wifi[key] !== undefined && wifi.ssid === undefined)
+            context.addIssue({
+              code: 'custom',
+              path: [key],
+              message: 'needs `ssid:`, the name of the network',
+            });
+      })
+      .optional(),
+  })
+  .superRefine(({ addresses = [], gateways = [] }, context) => {
+    for (const [index, gateway] of gateways.entries()) {
+      const refuse = (message: string) =>
+        context.addIssue({ code: 'custom', path: ['gateways', index], message });
+      if (addresses.length === 0)
+        refuse("needs `addresses:`, this device's own; without them DHCP names the gateway");
+      else if (addresses.some((own) => networksOverlap(own.split('/')[0] ?? '', gateway)))
+        refuse("is this device's own address; give the one of your router");
+      else if (
+        !networksOverlap(gateway, 'fe80::/10') &&
+        !addresses.some((own) => networksOverlap(own, gateway))
+      )
+        refuse('lies in none of the networks of `addresses:`');
+    }
+  });
 
 export const settingsSchema = z.strictObject({
-  hostname: hostname.optional(),
+  hostname: deviceName.optional(),
   admin: z
     .strictObject({
-      name: unixName.optional(),
+      name: adminName.optional(),
       ssh_authorized_keys: z
         .array(sshPublicKey)
         .min(1, 'must hold at least one public key')
         .optional(),
       /** crypt(5), for sudo and the console; SSH takes keys alone. */
-      password_hash: z.string().optional(),
+      password_hash: passwordHash.optional(),
     })
     .optional(),
   locale: locale.optional(),
   timezone: timeZone.optional(),
-  keyboard: z.strictObject({ layout: z.string(), variant: z.string().optional() }).optional(),
-  network: z
-    .strictObject({
-      /** Of eth0, in place of DHCP: addresses with prefix. */
-      addresses: z.array(z.string()).optional(),
-      gateways: z.array(z.string()).optional(),
-      dns: z.array(z.string()).optional(),
-      wifi: z
-        .strictObject({
-          /** ISO 3166-1 alpha-2: the radio stays off without it. */
-          country: z.string(),
-          /** None of these: only the country is set. */
-          ssid: z.string().optional(),
-          /** 8 to 63 characters, or the 64 hex digits of the key made of it; none for an open network. */
-          password: z.string().optional(),
-          hidden: z.boolean().optional(),
-        })
-        .optional(),
-    })
+  keyboard: z
+    .strictObject({ layout: keyboardLayout, variant: keyboardVariant.optional() })
     .optional(),
+  network: network.optional(),
   wireguard: z
     .strictObject({
       /** Name or address under which clients reach this gateway; else the first of `ddns`. */
-      endpoint: z.string().optional(),
+      endpoint: endpoint.optional(),
       /** Name of the first client, whose configuration first boot makes; false: none. */
-      first_client: z.union([z.string(), z.literal(false)]).optional(),
+      first_client: z.union([peerName, z.literal(false)]).optional(),
     })
     .optional(),
-  /** Checked in full by gateway/ddns/settings.ts. */
+  /** The schema of gateway/ddns/settings.ts belongs here: unknown() takes anything. */
   ddns: z.unknown().optional(),
 });
 
@@ -66,51 +114,141 @@ export const settingsSchema = z.strictObject({
 export type Settings = z.output<typeof settingsSchema>;
 
 /**
- * Reads the owner's settings from the boot partition: gateway-device.yaml, and for the hurried the
- * public keys in authorized_keys.
+ * Reads the owner's settings from the boot partition: gateway-device.yaml, or gateway-device.yaml.age;
+ * what is not set there from Raspberry Pi Imager's customisation; and for the hurried the public keys in
+ * authorized_keys. Keys of all three are joined.
  * @throws OwnerError that names the file, the line and what to write instead.
  */
 export async function readSettings(system: System): Promise<Settings> {
-  const text = await readIfThere(join(system.root, system.boot, settingsFile));
-  const settings = text === undefined ? {} : parseSettings(text);
-  const keys = await readIfThere(join(system.root, system.boot, keysFile));
+  const { settings: imager } = await imagerCustomisation(system);
+  const settings = withImager(await readOwn(system), imager);
+  const keys = await readOwnerText(system, keysFile);
   if (keys === undefined) return settings;
   const all = [...(settings.admin?.ssh_authorized_keys ?? []), ...parseKeys(keys)];
   return { ...settings, admin: { ...settings.admin, ssh_authorized_keys: [...new Set(all)] } };
 }
 
-/** Parses gateway-device.yaml; a byte order mark and Windows line ends are fine. */
-export function parseSettings(text: string): Settings {
-  const counter = new LineCounter();
-  const document = parseDocument(text.replace(/^\uFEFF/, ''), {
-    lineCounter: counter,
-    prettyErrors: false,
-  });
-  const [problem] = document.errors;
-  if (problem) {
-    const { line, col } = counter.linePos(problem.pos[0]);
+async function readOwn(system: System): Promise<Settings> {
+  const text = await readOwnerText(system, settingsFile);
+  const encrypted = await readOwnerFile(system, encryptedSettingsFile);
+  if (text !== undefined && encrypted !== undefined)
     throw new OwnerError(
-      `${settingsFile}:${line}:${col}: ${problem.message}`,
-      'Mend the line; gateway-device.yaml.example shows how it looks',
+      `there are ${settingsFile} and ${encryptedSettingsFile}, and it is not clear which counts`,
+      'Remove one of them',
     );
-  }
-  const parsed = settingsSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {});
+  if (text !== undefined) return parseSettings(text);
+  if (encrypted === undefined) return await refuseMisnamed(system);
+  const identities = await readIfThere(at(system, identityFile));
+  if (identities === undefined)
+    throw new OwnerError(
+      `${encryptedSettingsFile} cannot be read: this image has no identity to decrypt it with`,
+      `Use ${settingsFile} without encryption, or an image with ${identityFile}`,
+    );
+  const name = encryptedSettingsFile;
+  return parseSettings(await decryptSettings(encrypted, identities, name), name);
+}
+
+/** Settings that would be overlooked in silence: editors and file managers add endings of their own. */
+async function refuseMisnamed(system: System): Promise<Settings> {
+  for (const name of misnamed)
+    if ((await readOwnerFile(system, name)) !== undefined)
+      throw new OwnerError(`${name} is not read`, `Rename it to ${settingsFile}`);
+  return {};
+}
+
+/** Problems that one message names; more would not help. */
+const shown = 10;
+
+/**
+ * Parses gateway-device.yaml, on the device and at build time alike; a byte order mark and Windows line
+ * ends are fine.
+ * @throws OwnerError with one line for each problem, `file:line:column: key: what is wrong`. No message
+ * repeats a value.
+ */
+export function parseSettings(text: string, fileName = settingsFile): Settings {
+  const yaml = parseOwnerYaml(text);
+  if (yaml.problems.length > 0) throw settingsError(yaml, yaml.problems, fileName);
+  const parsed = settingsSchema.safeParse(yaml.data);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const path = issue?.path ?? [];
-  const wanted = issue?.code === 'unrecognized_keys' ? [...path, issue.keys[0] ?? ''] : path;
-  const node = document.getIn(wanted, true) as { range?: [number, number, number] } | undefined;
-  const { line, col } = counter.linePos(node?.range?.[0] ?? 0);
-  throw new OwnerError(
-    `${settingsFile}:${line}:${col}: ${wanted.join('.')}: ${issue?.message ?? 'is wrong'}`,
-    'Mend the line; gateway-device.yaml.example shows how it looks',
+  const problems = parsed.error.issues.flatMap((issue) => problemsOf(yaml, issue));
+  throw settingsError(yaml, problems, fileName);
+}
+
+function settingsError(
+  yaml: OwnerYaml,
+  problems: readonly Problem[],
+  fileName: string,
+): OwnerError {
+  const sorted = problems.toSorted((a, b) => a.offset - b.offset);
+  const lines = sorted
+    .slice(0, shown)
+    .map(({ offset, message }) => `${fileName}:${yaml.place(offset)}: ${message}`);
+  if (sorted.length > shown) lines.push(`and ${sorted.length - shown} more`);
+  return new OwnerError(
+    lines.join('\n'),
+    `Mend ${lines.length === 1 ? 'the line' : 'these lines'}; gateway-device.yaml.example shows how it looks`,
   );
 }
 
-/** Lines of an authorized_keys file. */
-export function parseKeys(text: string): string[] {
-  const lines = text
-    .replace(/^\uFEFF/, '')
+function problemsOf(yaml: OwnerYaml, issue: z.core.$ZodIssue): Problem[] {
+  const { path } = issue;
+  if (issue.code === 'unrecognized_keys') {
+    const valid = keysAt(settingsSchema, path);
+    return issue.keys.map((key) => ({
+      offset: yaml.locate([...path, key], 'key'),
+      message: unknownKey([...path, key], valid),
+    }));
+  }
+  const message = yaml.isEmpty(path) ? 'is empty: write a value or remove the line' : words(issue);
+  return [{ offset: yaml.locate(path), message: `${path.join('.')}: ${message}` }];
+}
+
+/** A key that does not look like one may be a value that lost its key, and so a secret. */
+function unknownKey(path: readonly PropertyKey[], valid: readonly string[]): string {
+  const key = String(path.at(-1));
+  if (!/^[A-Za-z][A-Za-z_-]{0,31}$/.test(key))
+    return `is no setting; ${valid.length > 0 ? `there are ${valid.join(', ')}` : 'there is none'}`;
+  const meant = nearest(key.toLowerCase().replaceAll('-', '_'), valid);
+  const hint = meant ? `Did you mean '${meant}'?` : `There are: ${valid.join(', ')}`;
+  return `${path.join('.')}: is no setting. ${hint}`;
+}
+
+/** zod's own messages speak of types; these of what to write. */
+function words(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_union') {
+    const text = issue.errors.flat().find((inner) => inner.code !== 'invalid_value');
+    return text && text.code !== 'invalid_type' ? text.message : 'must be a name, or false';
+  }
+  if (issue.code !== 'invalid_type') return issue.message;
+  if (issue.input === undefined && issue.message.endsWith('undefined')) return 'is missing';
+  if (issue.expected === 'string') return "must be text; put it in quotes, e.g. '1234'";
+  if (issue.expected === 'boolean') return 'must be true or false';
+  if (issue.expected === 'array') return 'must be a list: each entry on its own line after "- "';
+  if (issue.expected === 'object') return 'must have its settings below it, indented by two spaces';
+  return issue.message;
+}
+
+/** Keys that a mapping of the settings may have. */
+function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let at: unknown = schema;
+  for (const key of path) {
+    at = shapeOf(at)?.[String(key)];
+    if (!at) return [];
+  }
+  return Object.keys(shapeOf(at) ?? {});
+}
+
+function shapeOf(schema: unknown): Record<string, unknown> | undefined {
+  const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  return inner instanceof z.ZodObject ? inner.shape : undefined;
+}
+
+/**
+ * Lines of an authorized_keys file.
+ * @throws OwnerError that names the line.
+ */
+export function parseKeys(text: string, fileName = keysFile): string[] {
+  const lines = withoutMark(text)
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'));
@@ -118,7 +256,7 @@ export function parseKeys(text: string): string[] {
     const problem = publicKeyProblem(line);
     if (problem)
       throw new OwnerError(
-        `${keysFile}: key ${index + 1} ${problem}`,
+        `${fileName}: key ${index + 1} ${problem}`,
         'Put the lines of your .pub files there',
       );
   }

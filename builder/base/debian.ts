@@ -14,7 +14,7 @@ import { libraryDirectory, type Tools } from '../tools/tools.ts';
 const basePackages = [
   'apt', // security updates
   'ca-certificates',
-  'cloud-init', // Raspberry Pi Imager's customisation (init_format cloudinit)
+  'cloud-init', // switched off by the stage firstboot; brings locales and procps
   'dbus',
   'dosfstools', // checks bootfs
   'e2fsprogs', // checks and grows rootfs
@@ -30,7 +30,7 @@ const basePackages = [
   'linux-image-arm64',
   'nano',
   'netbase',
-  'netplan.io', // cloud-init renders Wi-Fi settings for networkd through it
+  'netplan.io', // renders Wi-Fi settings for networkd
   'raspi-firmware', // the boot loader's files, config.txt and cmdline.txt on bootfs
   'systemd',
   'systemd-resolved',

@@ -202,12 +202,24 @@ export const byteSize = z
 
 const timeZones = new Set([...Intl.supportedValuesOf('timeZone'), 'UTC', 'Etc/UTC']);
 
+/**
+ * A name of the tz database. Intl lists one name of each zone, and not always today's (Asia/Calcutta,
+ * not Asia/Kolkata); it takes the others in any case of letters, which files in /usr/share/zoneinfo do not.
+ */
+function isTimeZone(text: string): boolean {
+  if (timeZones.has(text)) return true;
+  if (!/^[A-Z][A-Za-z]*(\/[A-Z][A-Za-z0-9_+-]*)+$/.test(text)) return false;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export const timeZone = z
   .string()
-  .refine(
-    (text) => timeZones.has(text),
-    'must be a time zone of the tz database, e.g. Europe/Berlin or UTC',
-  );
+  .refine(isTimeZone, 'must be a time zone of the tz database, e.g. Europe/Berlin or UTC');
 
 export const locale = z
   .string()
