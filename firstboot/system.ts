@@ -1,6 +1,14 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+
+export type RunOptions = {
+  input?: string;
+  /** Milliseconds until the program is killed. */
+  timeout?: number;
+  /** Kills the program when it is aborted. */
+  signal?: AbortSignal;
+};
 
 /** The machine as the steps see it; tests give one that lies in a temporary directory. */
 export type System = {
@@ -11,9 +19,9 @@ export type System = {
   run(
     command: string,
     args: readonly string[],
-    options?: { input?: string; timeout?: number },
+    options?: RunOptions,
   ): Promise<string>;
-  /** A line for the journal and the console. */
+  /** A line for the journal and the console: never a secret, the journal stays on the card. */
   say(text: string): void;
 };
 
@@ -32,11 +40,16 @@ export function deviceSystem(say: (text: string) => void): System {
           [...args],
           {
             timeout: options.timeout ?? commandTimeout,
+            // One that hangs may hang in its handler of SIGTERM, too.
+            killSignal: 'SIGKILL',
+            ...(options.signal ? { signal: options.signal } : {}),
             env: { PATH: '/usr/sbin:/usr/bin', LC_ALL: 'C.UTF-8' },
           },
           (error, stdout, stderr) => {
-            if (error) reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
-            else resolve(stdout);
+            if (!error) resolve(stdout);
+            else if (error.killed || error.name === 'AbortError')
+              reject(new Error(`${command} took too long and was killed`));
+            else reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
           },
         );
         // A program that ends without reading its input breaks the pipe; its exit code tells the rest.
@@ -82,6 +95,22 @@ export async function writeDurably(
   }
   await chmod(temporary, mode);
   if (owner) await chown(temporary, owner.uid, owner.gid);
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/** Makes the folder, if need be, with exactly this mode: an umask would take from mkdir's. */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, mode);
+}
+
+/** Points a symbolic link elsewhere so that its name is there all the time, after a power cut too. */
+export async function linkDurably(target: string, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = join(dirname(path), `.${basename(path)}.new`);
+  await rm(temporary, { force: true });
+  await symlink(target, temporary);
   await rename(temporary, path);
   await syncDirectory(dirname(path));
 }
