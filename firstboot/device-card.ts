@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { deviceId } from './device-id.ts';
-import { namesWithKey } from './steps/accounts.ts';
+import { takenOver } from './run.ts';
+import { adminNames } from './steps/accounts.ts';
 import { recipientPath } from './steps/age-identity.ts';
 import { caPath } from './steps/ca.ts';
 import { claimCode } from './steps/claim.ts';
@@ -23,7 +24,11 @@ export async function writeDeviceCard(system: System): Promise<void> {
   // With the claim code it is for who stands at the device: agetty(8) reads it as root, others cannot.
   await writeDurably(at(system, '/etc/issue.d/50-pi-gateway.issue'), lines(card, escaped), 0o600);
   await makeFolder(at(system, '/var/lib/pi-gateway'), 0o755);
-  await writeDurably(at(system, cardPath), lines(card, (line) => line), 0o600);
+  await writeDurably(
+    at(system, cardPath),
+    lines(card, (line) => line),
+    0o600,
+  );
   // A prompt that waits for a name already is shown anew.
   await system.run('agetty', ['--reload']).catch(() => undefined);
 }
@@ -31,7 +36,9 @@ export async function writeDeviceCard(system: System): Promise<void> {
 /** The card's lines: what is there of this device's names, fingerprints and public keys, and what to do next. */
 export async function readDeviceCard(system: System): Promise<string[]> {
   const host = (await readIfThere(at(system, '/etc/hostname')))?.trim() || 'pi-gateway';
-  const admins = await namesWithKey(system);
+  // While first boot waits for its owner nobody can log in, and the reason is what counts.
+  const isOpen = (await readIfThere(at(system, takenOver))) !== undefined;
+  const admins = isOpen ? await adminNames(system) : [];
   const clients = await namesOf(system, clientFolder, /^([a-z0-9-]+)\.conf$/);
   const code = await claimCode(system);
   const facts: [string, string | undefined][] = [
@@ -80,9 +87,7 @@ async function caFingerprint(system: System): Promise<string | undefined> {
 
 async function namesOf(system: System, folder: string, form: RegExp): Promise<string[]> {
   const entries = await readdir(at(system, folder)).catch(() => []);
-  return entries
-    .flatMap((entry) => form.exec(entry)?.[1] ?? [])
-    .sort();
+  return entries.flatMap((entry) => form.exec(entry)?.[1] ?? []).sort();
 }
 
 function lines(card: readonly string[], line: (text: string) => string): string {

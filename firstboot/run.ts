@@ -106,8 +106,7 @@ async function within(
   const over = new AbortController();
   const limited: System = {
     ...system,
-    run: (command, args, options) =>
-      system.run(command, args, { ...options, signal: over.signal }),
+    run: (command, args, options) => system.run(command, args, { ...options, signal: over.signal }),
   };
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

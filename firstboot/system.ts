@@ -16,11 +16,7 @@ export type System = {
   readonly root: string;
   /** Where the owner's files lie, below the root. */
   readonly boot: string;
-  run(
-    command: string,
-    args: readonly string[],
-    options?: RunOptions,
-  ): Promise<string>;
+  run(command: string, args: readonly string[], options?: RunOptions): Promise<string>;
   /** A line for the journal and the console: never a secret, the journal stays on the card. */
   say(text: string): void;
 };

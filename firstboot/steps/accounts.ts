@@ -54,3 +54,13 @@ function hasKey(text: string): boolean {
     return false;
   }
 }
+
+/** Members of the group sudo whose account has not expired: group(5). */
+export async function adminNames(system: System): Promise<string[]> {
+  const groups = (await readIfThere(at(system, '/etc/group'))) ?? '';
+  const line = groups.split('\n').find((entry) => entry.startsWith('sudo:')) ?? '';
+  const names: string[] = [];
+  for (const name of (line.split(':')[3] ?? '').split(',').filter(Boolean))
+    if ((await readShadow(system, name))?.expires !== '1') names.push(name);
+  return names;
+}

@@ -4,7 +4,14 @@ import { imageFacts } from '../image.ts';
 import { folder } from '../run.ts';
 import { readSettings } from '../settings.ts';
 import { OwnerError, type Step } from '../step.ts';
-import { at, makeFolder, readIfThere, type System, syncDirectory, writeDurably } from '../system.ts';
+import {
+  at,
+  makeFolder,
+  readIfThere,
+  type System,
+  syncDirectory,
+  writeDurably,
+} from '../system.ts';
 import { keysPath, namesWithKey, readShadow, readUsers, type User } from './accounts.ts';
 
 /** After the image's own 10-gateway-admin, as the last rule that fits counts: sudoers(5). */

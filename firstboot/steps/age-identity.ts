@@ -13,18 +13,13 @@ export const ageIdentity: Step = {
   check: async (system) => {
     const recipient = await recipientOf(system);
     return (
-      recipient !== undefined &&
-      (await readIfThere(at(system, recipientPath))) === `${recipient}\n`
+      recipient !== undefined && (await readIfThere(at(system, recipientPath))) === `${recipient}\n`
     );
   },
   apply: async (system) => {
     await makeFolder(at(system, folder), 0o700);
     if ((await recipientOf(system)) === undefined)
-      await writeDurably(
-        at(system, identityPath),
-        `${await generateX25519Identity()}\n`,
-        0o600,
-      );
+      await writeDurably(at(system, identityPath), `${await generateX25519Identity()}\n`, 0o600);
     await writeDurably(at(system, recipientPath), `${await recipientOf(system)}\n`, 0o600);
   },
 };

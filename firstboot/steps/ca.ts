@@ -1,4 +1,9 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  X509Certificate,
+} from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deviceId } from '../device-id.ts';
@@ -66,7 +71,9 @@ function matches(text: string | undefined, key: KeyObject): boolean {
   try {
     const certificate = new X509Certificate(text ?? '');
     return (
-      certificate.ca && certificate.checkPrivateKey(key) && certificate.verify(certificate.publicKey)
+      certificate.ca &&
+      certificate.checkPrivateKey(key) &&
+      certificate.verify(certificate.publicKey)
     );
   } catch {
     return false;

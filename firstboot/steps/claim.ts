@@ -79,11 +79,7 @@ function isCode(text: string): boolean {
 }
 
 function plain(code: string): string {
-  return code
-    .toUpperCase()
-    .replace(/[\s-]/g, '')
-    .replaceAll('O', '0')
-    .replace(/[IL]/g, '1');
+  return code.toUpperCase().replace(/[\s-]/g, '').replaceAll('O', '0').replace(/[IL]/g, '1');
 }
 
 /** PHC string format: 16 bytes of salt, 32 of the key, base64url. */

@@ -2,7 +2,7 @@ import type { Dirent } from 'node:fs';
 import { constants, open, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Step } from '../step.ts';
-import { syncDirectory, type System } from '../system.ts';
+import { type System, syncDirectory } from '../system.ts';
 
 /**
  * Files of the boot partition that may hold a secret: ours, and those that Raspberry Pi Imager and older

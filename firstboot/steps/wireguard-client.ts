@@ -116,9 +116,7 @@ async function takenAddresses(system: System): Promise<Set<string>> {
       .filter((file) => file.endsWith('.conf'))
       .map((file) => readIfThere(at(system, `${peerFolder}/${file}`))),
   );
-  return new Set(
-    texts.flatMap((text) => (text ?? '').match(/[0-9a-f.:]+\/(?:32|128)\b/gi) ?? []),
-  );
+  return new Set(texts.flatMap((text) => (text ?? '').match(/[0-9a-f.:]+\/(?:32|128)\b/gi) ?? []));
 }
 
 /**
