@@ -31,6 +31,7 @@ export function deviceSystem(say: (text: string) => void): System {
     say,
     run: (command, args, options = {}) =>
       new Promise((resolve, reject) => {
+        options.signal?.throwIfAborted();
         const child = execFile(
           command,
           [...args],
@@ -38,16 +39,17 @@ export function deviceSystem(say: (text: string) => void): System {
             timeout: options.timeout ?? commandTimeout,
             // One that hangs may hang in its handler of SIGTERM, too.
             killSignal: 'SIGKILL',
-            ...(options.signal ? { signal: options.signal } : {}),
             env: { PATH: '/usr/sbin:/usr/bin', LC_ALL: 'C.UTF-8' },
           },
           (error, stdout, stderr) => {
             if (!error) resolve(stdout);
-            else if (error.killed || error.name === 'AbortError')
+            else if (error.killed)
               reject(new Error(`${command} took too long and was killed`));
             else reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
           },
         );
+        // Not execFile's own option for it, which ends a program by SIGTERM.
+        options.signal?.addEventListener('abort', () => child.kill('SIGKILL'), { once: true });
         // A program that ends without reading its input breaks the pipe; its exit code tells the rest.
         child.stdin?.on('error', () => undefined);
         child.stdin?.end(options.input ?? '');
