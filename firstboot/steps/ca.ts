@@ -98,7 +98,7 @@ async function selfSigned(system: System): Promise<string> {
     ...['req', '-new', '-config', config, '-key', key, '-subj', name, '-out', request],
   ]);
   const certificate = await system.run('openssl', [
-    ...['ca', '-config', config, '-selfsign', '-batch', '-notext', '-rand_serial'],
+    ...['ca', '-config', config, '-selfsign', '-batch', '-notext'],
     ...['-keyfile', key, '-in', request, '-startdate', asn1Time(from), '-enddate', asn1Time(to)],
   ]);
   await rm(work, { recursive: true });
@@ -115,7 +115,7 @@ function opensslConfig(work: string): string {
     ...['[req]', 'distinguished_name = name', '[name]'],
     ...['[ca]', 'default_ca = root', '[root]'],
     `new_certs_dir = ${work}`,
-    `database = ${work}/index.txt`,
+    ...[`database = ${work}/index.txt`, 'rand_serial = yes'],
     ...['default_md = sha384', 'policy = any', 'x509_extensions = extensions', 'email_in_dn = no'],
     ...['[any]', 'organizationName = supplied', 'commonName = supplied'],
     '[extensions]',
