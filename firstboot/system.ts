@@ -43,8 +43,7 @@ export function deviceSystem(say: (text: string) => void): System {
           },
           (error, stdout, stderr) => {
             if (!error) resolve(stdout);
-            else if (error.killed)
-              reject(new Error(`${command} took too long and was killed`));
+            else if (error.killed) reject(new Error(`${command} took too long and was killed`));
             else reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
           },
         );

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { appendFile, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -56,13 +55,11 @@ export class TestDevice {
   async #furnish(): Promise<void> {
     for (const folder of ['etc/ssh', 'etc/wireguard/peers.d', 'boot/firmware', 'home/gateway'])
       await mkdir(join(this.root, folder), { recursive: true });
-    const ids = `${process.getuid?.()}:${process.getgid?.()}`;
+    // Its files are this process's own, which need not be root.
+    const uid = Math.max(1000, process.getuid?.() ?? 0);
     await this.put(
       'etc/passwd',
-      `root:x:0:0::/root:/bin/sh\ngateway:x:1000:${ids.split(':')[1]}::/home/gateway:/bin/bash\n`.replace(
-        '1000',
-        process.getuid?.() === 0 ? '1000' : String(process.getuid?.()),
-      ),
+      `root:x:0:0::/root:/bin/sh\ngateway:x:${uid}:${process.getgid?.()}::/home/gateway:/bin/bash\n`,
     );
     await this.put('etc/shadow', 'root:!:20000::::::\ngateway:*:20000:0:-1:7:::\n');
     await this.put('etc/group', 'root:x:0:\nsudo:x:27:gateway\n');
@@ -126,7 +123,8 @@ export class TestDevice {
       case 'useradd': {
         const name = args.at(-1) ?? '';
         await mkdir(join(this.root, 'home', name), { recursive: true });
-        const ids = `${2000 + (createHash('sha1').update(name).digest()[0] ?? 0)}:2000`;
+        const ids =
+          process.getuid?.() === 0 ? '2000:2000' : `${process.getuid?.()}:${process.getgid?.()}`;
         await appendFile(
           join(this.root, 'etc/passwd'),
           `${name}:x:${ids}::/home/${name}:/bin/sh\n`,
@@ -159,6 +157,7 @@ export class TestDevice {
       }
       case 'locale':
         return 'C\nC.utf8\nPOSIX\n';
+      case 'setupcon':
       case 'hostnamectl':
       case 'systemctl':
       case 'networkctl':

@@ -96,10 +96,13 @@ export const keyboard: Step = {
         'Leave keyboard out, or build the image with stages.firstboot.keyboard: true',
       );
     await writeDurably(at(system, '/etc/default/keyboard'), keyboardText(wanted));
-    // Has the console's device, which this service has not. Not worth a failure: the next boot has it.
-    await system
-      .run('systemctl', ['--no-block', 'restart', 'keyboard-setup.service'])
-      .catch((error: unknown) => system.say(`keyboard: from the next boot on (${String(error)})`));
+    // Not worth a failure: the next boot has it. The service has the console's device, which this one has not.
+    try {
+      await system.run('setupcon', ['--save-only', '--keyboard-only']);
+      await system.run('systemctl', ['--no-block', 'restart', 'keyboard-setup.service']);
+    } catch (error) {
+      system.say(`keyboard: from the next boot on (${String(error)})`);
+    }
   },
 };
 
