@@ -27,6 +27,7 @@ export const wireguardClient: Step = {
   check: async (system) => {
     const wanted = await wantedClient(system);
     if (!wanted) return true;
+    if (await isHandedOver(system, wanted.name)) return true;
     const secrets = await readSecrets(system, wanted.name);
     if (!secrets) return false;
     return (
@@ -106,6 +107,16 @@ async function readSecrets(system: System, name: string): Promise<Secrets | unde
   if (!isKey(privateKey) || !isKey(preshared) || !addresses.every((one) => parseCidr(one)))
     return undefined;
   return { privateKey, preshared, addresses };
+}
+
+/**
+ * True if the owner took the client's file from the device (pi-gateway vpn export --forget): the peer is
+ * written after that file, so it is alone only then.
+ */
+async function isHandedOver(system: System, name: string): Promise<boolean> {
+  const client = await readIfThere(clientPath(system, name));
+  const known = await readIfThere(peerPath(system, name));
+  return client === undefined && known !== undefined && known !== '';
 }
 
 /** Host addresses, with prefix, of all peers that are there. */
