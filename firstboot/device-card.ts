@@ -16,8 +16,9 @@ const cardPath = '/var/lib/pi-gateway/device-card.txt';
  * Shows the device card above the login prompt (issue(5), /etc/issue.d) and keeps it in
  * /var/lib/pi-gateway. Whatever is not made yet is left out; written again after the claim code is used,
  * it is without it.
+ * @returns its lines.
  */
-export async function writeDeviceCard(system: System): Promise<void> {
+export async function writeDeviceCard(system: System): Promise<string[]> {
   const card = await readDeviceCard(system);
   // The service's own umask would forbid the folder to others, whose files may lie there, too.
   await makeFolder(at(system, '/etc/issue.d'), 0o755);
@@ -31,10 +32,11 @@ export async function writeDeviceCard(system: System): Promise<void> {
   );
   // A prompt that waits for a name already is shown anew.
   await system.run('agetty', ['--reload']).catch(() => undefined);
+  return card;
 }
 
 /** The card's lines: what is there of this device's names, fingerprints and public keys, and what to do next. */
-export async function readDeviceCard(system: System): Promise<string[]> {
+async function readDeviceCard(system: System): Promise<string[]> {
   const host = (await readIfThere(at(system, '/etc/hostname')))?.trim() || 'pi-gateway';
   // While first boot waits for its owner nobody can log in, and the reason is what counts.
   const isOpen = (await readIfThere(at(system, takenOver))) !== undefined;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readDeviceCard, writeDeviceCard } from './device-card.ts';
+import { writeDeviceCard } from './device-card.ts';
 import { isComplete, type Outcome } from './run.ts';
 import { type System, writeDurably } from './system.ts';
 
@@ -33,8 +33,7 @@ export function outcomeLines(outcome: Outcome): string[] {
 export async function report(system: System, outcome: Outcome): Promise<void> {
   const lines = outcomeLines(outcome);
   for (const line of lines) system.say(line);
-  await writeDeviceCard(system);
-  const card = await readDeviceCard(system);
+  const card = await writeDeviceCard(system);
   await writeDurably(
     join(system.root, system.boot, statusFile),
     [...lines, '', ...card, ''].join('\n'),
