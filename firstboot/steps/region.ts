@@ -68,7 +68,7 @@ async function generate(system: System, name: string): Promise<void> {
   if (!(await exists(system, source)))
     throw new OwnerError(
       `locale: this image cannot make ${name}`,
-      `Leave locale out, or build the image with it (stages.system.locale: ${name})`,
+      `Leave locale out, or build the image with stages.firstboot.locales: true (or stages.system.locale: ${name})`,
     );
   const list = (await readIfThere(at(system, '/etc/locale.gen'))) ?? '';
   if (!list.split('\n').includes(`${name} UTF-8`))

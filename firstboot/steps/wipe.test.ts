@@ -37,6 +37,9 @@ test('all that may hold a secret goes, and nothing else', async () => {
       '._gateway-device.yaml',
       '.gateway-device.yaml.swp',
       'gateway-device.yaml.txt',
+      'gateway-device.yml',
+      'meta-data',
+      'rpi-preseed.toml',
       'user-data',
     ],
     ...[
@@ -50,7 +53,7 @@ test('all that may hold a secret goes, and nothing else', async () => {
   ];
   const kept = [
     ...['gateway-device.yaml.example', 'authorized_keys', 'gateway-status.txt', 'config.txt'],
-    ...['cmdline.txt', 'kernel8.img', 'meta-data', 'user-data.md'],
+    ...['cmdline.txt', 'kernel8.img', 'user-data.md'],
   ];
   for (const name of [...secret, ...kept]) await device.put(`boot/firmware/${name}`, 'x');
   await mkdir(join(boot(), 'overlays'));

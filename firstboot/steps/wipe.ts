@@ -6,15 +6,15 @@ import { type System, syncDirectory } from '../system.ts';
 
 /**
  * Files of the boot partition that may hold a secret: ours, and those that Raspberry Pi Imager and older
- * guides put there (cloud-init's NoCloud; firstrun.sh; custom.toml; userconf; wpa_supplicant.conf).
+ * guides put there (cloud-init's NoCloud; firstrun.sh; rpi-preseed.toml; custom.toml; userconf; wpa_supplicant.conf).
  * authorized_keys is none, and stays.
  */
 export const secretFiles: readonly RegExp[] = [
   // With what editors and file managers leave beside it, but not the example.
-  /^[._~]*gateway-device\.yaml(?!\.example$)/i,
-  /^(user-data|network-config|vendor-data)$/i,
+  /^[._~]*gateway-device\.ya?ml(?!\.example$)/i,
+  /^(user-data|network-config|meta-data|vendor-data)$/i,
   /^firstrun\.sh$/i,
-  /^custom\.toml$/i,
+  /^(custom|rpi-preseed)\.toml$/i,
   /^(failed_)?userconf(\.txt)?$/i,
   /^wpa_supplicant\.conf$/i,
 ];

@@ -9,12 +9,19 @@ export const firstboot = defineStage({
     keyboard: z
       .boolean()
       .default(true)
-      .describe('Lets the owner choose the layout of a keyboard at the device (console-setup)'),
+      .describe(
+        'Lets the owner choose the layout of a keyboard at the device (console-setup, 11 MB)',
+      ),
+    locales: z
+      .boolean()
+      .default(true)
+      .describe('Lets the owner choose a locale, as Raspberry Pi Imager does (locales, 16 MB)'),
   }),
   packages: (o) => [
     'nodejs',
     'openssl', // signs the internal CA's root
     ...(o.keyboard ? ['console-setup', 'keyboard-configuration'] : []),
+    ...(o.locales ? ['locales'] : []),
   ],
   services: () => ({
     enable: ['pi-gateway-firstboot.service', 'pi-gateway-grow.service'],
