@@ -7,6 +7,8 @@ export type Entry = {
   reason?: string;
 };
 
+const states = new Set<string>(['started', 'done', 'failed']);
+
 /**
  * What the first boot has done, on disk before the next step starts. For people and for support:
  * the steps themselves look at the device, so a lost or damaged journal costs nothing but history.
@@ -28,7 +30,14 @@ export class Journal {
     return this.#entries;
   }
 
+  /** True if the step was begun, and its end is not on record: power was cut, or the program killed. */
+  isOpen(step: string): boolean {
+    return this.#entries.findLast((entry) => entry.step === step)?.state === 'started';
+  }
+
+  /** Every boot of a device that waits for its owner adds some; more than this nobody reads. */
   async add(entry: Omit<Entry, 'at'>): Promise<void> {
+    this.#entries = this.#entries.slice(-199);
     this.#entries.push({ ...entry, at: new Date().toISOString() });
     await writeDurably(this.#path, `${JSON.stringify(this.#entries, null, 1)}\n`, 0o600);
   }
@@ -45,6 +54,13 @@ export function parseJournal(text: string): Entry[] {
 }
 
 function isEntry(value: unknown): value is Entry {
-  const entry = value as Partial<Entry> | null;
-  return typeof entry?.step === 'string' && typeof entry.state === 'string';
+  if (typeof value !== 'object' || value === null) return false;
+  const { step, state, at, reason } = value as Record<string, unknown>;
+  return (
+    typeof step === 'string' &&
+    typeof state === 'string' &&
+    states.has(state) &&
+    typeof at === 'string' &&
+    (reason === undefined || typeof reason === 'string')
+  );
 }

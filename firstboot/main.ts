@@ -1,11 +1,9 @@
-import { writeDeviceCard } from './device-card.ts';
-import { runSteps } from './run.ts';
-import { hostKeys } from './steps/host-keys.ts';
-import { machineId } from './steps/machine-id.ts';
-import { admin, hostName } from './steps/owner.ts';
+import { plan } from './plan.ts';
+import { isComplete, runFirstBoot } from './run.ts';
 import { deviceSystem } from './system.ts';
 
+// 0: all is done, or was. 1: something is undone; the unit fails, and the next boot tries again.
 const system = deviceSystem((text) => process.stdout.write(`${text}\n`));
-const { failures } = await runSteps(system, [machineId, hostKeys, hostName, admin]);
-await writeDeviceCard(system);
-process.exitCode = failures.length === 0 ? 0 : 1;
+const outcome = await runFirstBoot(system, plan);
+// Not by itself at the end: what a step that took too long still waits for would hold the boot up.
+process.exit(isComplete(outcome) ? 0 : 1);

@@ -1,78 +1,123 @@
-import { join } from 'node:path';
 import { Journal } from './journal.ts';
 import { OwnerError, type Step } from './step.ts';
-import { at, type System, writeDurably } from './system.ts';
+import { at, readIfThere, type System, writeDurably } from './system.ts';
 
-/** Milliseconds that one step may take. Growing a large card is the longest. */
-const stepTimeout = 180_000;
+/** Milliseconds for a step that says nothing of its own: such write a few small files. */
+const stepTimeout = 60_000;
 
 export const folder = '/var/lib/pi-gateway/firstboot';
+/** Ends first boot: the unit's condition. */
 export const stamp = `${folder}/done`;
-const statusFile = 'gateway-status.txt';
+/**
+ * From here on the device has all that it needs of the owner's files. They are no longer read, as the
+ * wipe may have left half of one.
+ */
+export const takenOver = `${folder}/taken-over`;
 
-export type Outcome = { failures: { step: string; message: string; fix?: string | undefined }[] };
+export type Failure = { step: string; message: string; fix?: string | undefined };
+export type Outcome = {
+  failures: Failure[];
+  /** Steps that were not tried, because one that they need has failed or waits itself. */
+  waiting: { step: string; needs: string }[];
+};
+
+export type Plan = {
+  /** All that is made on the device or taken from the owner's files. */
+  prepare: readonly Step[];
+  /** What may only happen when all of that is on disk. */
+  finish: readonly Step[];
+  /** Tells people how it went, before the stamp: who was cut off here is told at the next boot. */
+  report(system: System, outcome: Outcome): Promise<void>;
+};
 
 /**
- * Runs every step that has something to do, and goes on after a failed one: the others are worth
- * having. The stamp that ends first boot is set only when all are done.
+ * First boot, from wherever the last one was cut off. Goes on after a failed step: the others are worth
+ * having. The stamp is set only when all are done.
+ * @throws if the journal, the report or the stamp cannot be written: the next boot tries again.
  */
-export async function runSteps(system: System, steps: readonly Step[]): Promise<Outcome> {
+export async function runFirstBoot(system: System, plan: Plan): Promise<Outcome> {
   const journal = new Journal(at(system, `${folder}/journal.json`));
   await journal.load();
-  const outcome: Outcome = { failures: [] };
+  const outcome: Outcome = { failures: [], waiting: [] };
+  if ((await readIfThere(at(system, takenOver))) === undefined) {
+    await runSteps(system, journal, plan.prepare, outcome);
+    if (isComplete(outcome))
+      await writeDurably(at(system, takenOver), `${new Date().toISOString()}\n`, 0o600);
+  }
+  if (isComplete(outcome)) await runSteps(system, journal, plan.finish, outcome);
+  await plan.report(system, outcome);
+  if (isComplete(outcome))
+    await writeDurably(at(system, stamp), `${new Date().toISOString()}\n`, 0o600);
+  return outcome;
+}
+
+export function isComplete(outcome: Outcome): boolean {
+  return outcome.failures.length === 0 && outcome.waiting.length === 0;
+}
+
+async function runSteps(
+  system: System,
+  journal: Journal,
+  steps: readonly Step[],
+  outcome: Outcome,
+): Promise<void> {
+  const undone = new Set<string>();
   for (const step of steps) {
+    const missing = step.needs?.find((need) => undone.has(need));
+    if (missing !== undefined) {
+      undone.add(step.name);
+      outcome.waiting.push({ step: step.name, needs: missing });
+      continue;
+    }
     try {
-      await within(stepTimeout, step.name, runStep(system, journal, step));
+      await runStep(system, journal, step);
     } catch (error) {
+      undone.add(step.name);
       const message = error instanceof Error ? error.message : String(error);
       const fix = error instanceof OwnerError ? error.fix : undefined;
       outcome.failures.push({ step: step.name, message, fix });
       await journal.add({ step: step.name, state: 'failed', reason: message });
     }
   }
-  await report(system, outcome);
-  if (outcome.failures.length === 0)
-    await writeDurably(at(system, stamp), `${new Date().toISOString()}\n`);
-  return outcome;
 }
 
 async function runStep(system: System, journal: Journal, step: Step): Promise<void> {
-  if (await step.check(system)) return;
-  await journal.add({ step: step.name, state: 'started' });
-  await step.apply(system);
-  if (!(await step.check(system))) throw new Error('the step ended, but its result does not hold');
-  await journal.add({ step: step.name, state: 'done' });
+  await within(step, system, async (limited) => {
+    if (await step.check(limited)) {
+      if (journal.isOpen(step.name)) await journal.add({ step: step.name, state: 'done' });
+      return;
+    }
+    system.say(`First boot: ${step.name}`);
+    await journal.add({ step: step.name, state: 'started' });
+    await step.apply(limited);
+    if (!(await step.check(limited)))
+      throw new Error('the step ended, but its result does not hold');
+    await journal.add({ step: step.name, state: 'done' });
+  });
 }
 
-async function within(limit: number, name: string, work: Promise<void>): Promise<void> {
+/** Gives the step a machine whose programs are killed when its time is over. */
+async function within(
+  step: Step,
+  system: System,
+  work: (limited: System) => Promise<void>,
+): Promise<void> {
+  const limit = step.timeout ?? stepTimeout;
+  const over = new AbortController();
+  const limited: System = {
+    ...system,
+    run: (command, args, options) => system.run(command, args, { ...options, signal: over.signal }),
+  };
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`${name} took longer than ${limit / 1000} s`)),
-      limit,
-    );
+    timer = setTimeout(() => {
+      reject(new Error(`took longer than ${limit / 1000} s`));
+      over.abort();
+    }, limit);
   });
   try {
-    await Promise.race([work, late]);
+    await Promise.race([work(limited), late]);
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** The same words on the console, in the journal and on the boot partition, which any computer reads. */
-async function report(system: System, outcome: Outcome): Promise<void> {
-  const lines =
-    outcome.failures.length === 0
-      ? ['Pi Gateway: first boot is complete.']
-      : [
-          'Pi Gateway: first boot is not complete.',
-          ...outcome.failures.flatMap(({ step, message, fix }) => [
-            `- ${step}: ${message}`,
-            ...(fix ? [`  What to do: ${fix}`] : []),
-          ]),
-        ];
-  for (const line of lines) system.say(line);
-  await writeDurably(join(system.root, system.boot, statusFile), `${lines.join('\n')}\n`).catch(
-    (error: unknown) => system.say(`${statusFile} cannot be written: ${String(error)}`),
-  );
 }

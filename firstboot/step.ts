@@ -6,7 +6,11 @@ import type { System } from './system.ts';
  */
 export type Step = {
   name: string;
-  /** True if there is nothing to do. */
+  /** Milliseconds that `apply` with its checks may take; its commands are killed then. Default: 60 s. */
+  timeout?: number;
+  /** Steps without which this one cannot be right; while one of them is undone, it waits. */
+  needs?: readonly string[];
+  /** True if there is nothing to do; asked again after `apply`, as the proof of its work. */
   check(system: System): Promise<boolean>;
   apply(system: System): Promise<void>;
 };

@@ -1,6 +1,14 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+
+export type RunOptions = {
+  input?: string;
+  /** Milliseconds until the program is killed. */
+  timeout?: number;
+  /** Kills the program when it is aborted. */
+  signal?: AbortSignal;
+};
 
 /** The machine as the steps see it; tests give one that lies in a temporary directory. */
 export type System = {
@@ -8,12 +16,8 @@ export type System = {
   readonly root: string;
   /** Where the owner's files lie, below the root. */
   readonly boot: string;
-  run(
-    command: string,
-    args: readonly string[],
-    options?: { input?: string; timeout?: number },
-  ): Promise<string>;
-  /** A line for the journal and the console. */
+  run(command: string, args: readonly string[], options?: RunOptions): Promise<string>;
+  /** A line for the journal and the console: never a secret, the journal stays on the card. */
   say(text: string): void;
 };
 
@@ -27,18 +31,24 @@ export function deviceSystem(say: (text: string) => void): System {
     say,
     run: (command, args, options = {}) =>
       new Promise((resolve, reject) => {
+        options.signal?.throwIfAborted();
         const child = execFile(
           command,
           [...args],
           {
             timeout: options.timeout ?? commandTimeout,
+            // One that hangs may hang in its handler of SIGTERM, too.
+            killSignal: 'SIGKILL',
             env: { PATH: '/usr/sbin:/usr/bin', LC_ALL: 'C.UTF-8' },
           },
           (error, stdout, stderr) => {
-            if (error) reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
-            else resolve(stdout);
+            if (!error) resolve(stdout);
+            else if (error.killed) reject(new Error(`${command} took too long and was killed`));
+            else reject(new Error(`${command} failed: ${(stderr || error.message).trim()}`));
           },
         );
+        // Not execFile's own option for it, which ends a program by SIGTERM.
+        options.signal?.addEventListener('abort', () => child.kill('SIGKILL'), { once: true });
         // A program that ends without reading its input breaks the pipe; its exit code tells the rest.
         child.stdin?.on('error', () => undefined);
         child.stdin?.end(options.input ?? '');
@@ -82,6 +92,22 @@ export async function writeDurably(
   }
   await chmod(temporary, mode);
   if (owner) await chown(temporary, owner.uid, owner.gid);
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/** Makes the folder, if need be, with exactly this mode: an umask would take from mkdir's. */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, mode);
+}
+
+/** Points a symbolic link elsewhere so that its name is there all the time, after a power cut too. */
+export async function linkDurably(target: string, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = join(dirname(path), `.${basename(path)}.new`);
+  await rm(temporary, { force: true });
+  await symlink(target, temporary);
   await rename(temporary, path);
   await syncDirectory(dirname(path));
 }

@@ -3,6 +3,7 @@ import { addCompliance } from './compliance/command.ts';
 import { present } from './errors.ts';
 import { addFirewallCommands } from './firewall/command.ts';
 import { addSshCommands } from './ssh/command.ts';
+import { addVpnCommands } from './vpn/command.ts';
 
 /** pi-gateway: the owner's command on the device. Each area adds its own commands. */
 const program = new Command('pi-gateway')
@@ -22,6 +23,7 @@ Exit codes:
 const areas: readonly ((program: Command) => void)[] = [
   addFirewallCommands,
   addSshCommands,
+  addVpnCommands,
   addCompliance,
 ];
 for (const add of areas) add(program);

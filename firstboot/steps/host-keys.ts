@@ -14,6 +14,9 @@ const kinds = [
 
 export const hostKeys: Step = {
   name: 'ssh-host-keys',
+  // RSA of 4096 bit is a matter of luck: 1 to 10 s on a Pi 3, ten times that under emulation.
+  timeout: 180_000,
+  needs: ['entropy'],
   check: async (system) => {
     for (const { type } of kinds) if (!(await isWhole(system, keyPath(system, type)))) return false;
     return true;

@@ -3,7 +3,7 @@ import { device } from '../../builder/qemu/harness.ts';
 import { startVm } from '../../builder/qemu/vm.ts';
 
 test('the login prompt shows the fingerprints of the keys that sshd has', async () => {
-  const card = await device().ssh('cat /etc/issue.d/50-pi-gateway.issue');
+  const card = await device().ssh('sudo cat /etc/issue.d/50-pi-gateway.issue');
   const key = await device().ssh('ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub');
   expect(card).toContain(key.split(' ')[1]);
 });

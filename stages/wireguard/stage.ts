@@ -43,7 +43,11 @@ export const wireguard = defineStage({
   summary: 'WireGuard server wg0; its key is made on the device',
   needs: ['system'],
   options,
-  packages: (o) => ['wireguard-tools', ...(o.dns.length === 0 ? ['systemd-resolved'] : [])],
+  packages: (o) => [
+    'wireguard-tools',
+    'qrencode', // pi-gateway vpn qr
+    ...(o.dns.length === 0 ? ['systemd-resolved'] : []),
+  ],
   services: () => ({ enable: ['pi-gateway-wireguard-key.service', 'wg-quick@wg0.service'] }),
   files: {
     '/etc/wireguard/wg0.conf': { mode: 0o600 },

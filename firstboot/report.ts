@@ -1,0 +1,41 @@
+import { join } from 'node:path';
+import { writeDeviceCard } from './device-card.ts';
+import { isComplete, type Outcome } from './run.ts';
+import { type System, writeDurably } from './system.ts';
+
+export const statusFile = 'gateway-status.txt';
+
+/** How it went, in words for the owner. */
+export function outcomeLines(outcome: Outcome): string[] {
+  if (isComplete(outcome)) return ['Pi Gateway: first boot is complete.'];
+  const needs = [...new Set(outcome.waiting.map((one) => one.needs))];
+  return [
+    'Pi Gateway: first boot is not complete.',
+    ...outcome.failures.flatMap(({ step, message, fix }) => [
+      `- ${step}: ${message}`,
+      ...(fix ? [`  What to do: ${fix}`] : []),
+    ]),
+    ...needs.map(
+      (need) =>
+        `- waiting for ${need}: ${outcome.waiting
+          .filter((one) => one.needs === need)
+          .map((one) => one.step)
+          .join(', ')}`,
+    ),
+  ];
+}
+
+/**
+ * The outcome on the console and in the journal; the device card above the login prompt and on disk;
+ * both on the boot partition, which any computer reads. The card has the claim code: it is never said,
+ * as what is said stays in the journal.
+ */
+export async function report(system: System, outcome: Outcome): Promise<void> {
+  const lines = outcomeLines(outcome);
+  for (const line of lines) system.say(line);
+  const card = await writeDeviceCard(system);
+  await writeDurably(
+    join(system.root, system.boot, statusFile),
+    [...lines, '', ...card, ''].join('\n'),
+  ).catch((error: unknown) => system.say(`${statusFile} cannot be written: ${String(error)}`));
+}

@@ -1,0 +1,27 @@
+import { readSettings } from '../settings.ts';
+import type { Step } from '../step.ts';
+import { at, readIfThere, writeDurably } from '../system.ts';
+
+export const hostName: Step = {
+  name: 'hostname',
+  needs: ['settings'],
+  check: async (system) => {
+    const wanted = (await readSettings(system)).hostname;
+    const now = (await readIfThere(at(system, '/etc/hostname')))?.trim();
+    return wanted === undefined || wanted === now;
+  },
+  apply: async (system) => {
+    const wanted = (await readSettings(system)).hostname;
+    if (!wanted) return;
+    const hosts = (await readIfThere(at(system, '/etc/hosts'))) ?? '127.0.0.1 localhost\n';
+    const others = hosts.split('\n').filter((line) => line !== '' && !line.startsWith('127.0.1.1'));
+    await writeDurably(
+      at(system, '/etc/hosts'),
+      `${[...others, `127.0.1.1 ${wanted}`].join('\n')}\n`,
+    );
+    // Asks systemd-hostnamed, which may name the machine: this service may not. The file is the last, as
+    // it is what tells that all is done.
+    await system.run('hostnamectl', ['--static', 'hostname', wanted]);
+    await writeDurably(at(system, '/etc/hostname'), `${wanted}\n`);
+  },
+};
