@@ -1,6 +1,6 @@
-import type { LookupFunction } from 'node:net';
 import { existsSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { Family } from './address.ts';
 
@@ -45,9 +45,7 @@ const systemStore = '/etc/ssl/certs/ca-certificates.crt';
 let system: string[] | undefined;
 
 function trusted(ca: string | undefined): string[] {
-  system ??= existsSync(systemStore)
-    ? [readFileSync(systemStore, 'utf8')]
-    : [...rootCertificates];
+  system ??= existsSync(systemStore) ? [readFileSync(systemStore, 'utf8')] : [...rootCertificates];
   return ca === undefined ? system : [...system, ca];
 }
 
@@ -127,7 +125,9 @@ export async function fetchHttps(
         });
         response.on('error', fail);
         response.on('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8').replace(/^\uFEFF/, '');
+          const text = Buffer.concat(chunks)
+            .toString('utf8')
+            .replace(/^\uFEFF/, '');
           resolve({
             status: response.statusCode ?? 0,
             headers: Object.fromEntries(

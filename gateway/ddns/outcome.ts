@@ -17,7 +17,13 @@ export type Outcome =
 export const stands = (outcome: Outcome): boolean =>
   outcome.kind === 'updated' || outcome.kind === 'unchanged';
 
-const severity: readonly Outcome['kind'][] = ['unchanged', 'updated', 'retry', 'refused', 'stopped'];
+const severity: readonly Outcome['kind'][] = [
+  'unchanged',
+  'updated',
+  'retry',
+  'refused',
+  'stopped',
+];
 
 /** The outcome of several requests that stand or fall together: the worst. */
 export function worst(outcomes: readonly Outcome[]): Outcome {

@@ -62,7 +62,10 @@ const duckdns = z.strictObject({
   type: z.literal('duckdns'),
   hostnames: z
     .array(
-      fqdn.regex(/^[^.]+\.duckdns\.org$/, 'must be a name below duckdns.org, e.g. attic.duckdns.org'),
+      fqdn.regex(
+        /^[^.]+\.duckdns\.org$/,
+        'must be a name below duckdns.org, e.g. attic.duckdns.org',
+      ),
       { error: 'must be a list of host names, e.g. [attic.duckdns.org]' },
     )
     .min(1, 'must name at least one host, e.g. [attic.duckdns.org]')

@@ -1,5 +1,5 @@
-import { stands, type Outcome } from '../outcome.ts';
 import type { HttpRequest, HttpResponse } from '../http.ts';
+import { type Outcome, stands } from '../outcome.ts';
 import type { SettingsOf } from '../settings.ts';
 import {
   endpoint,
@@ -7,9 +7,9 @@ import {
   judgeHttp,
   matchAnswer,
   type ParsedAnswer,
+  type Provider,
   patient,
   plain,
-  type Provider,
   type Sent,
   userAgent,
 } from './provider.ts';
@@ -83,7 +83,8 @@ export const duckdns: Provider<'duckdns'> = {
     wholly: true,
     run: async (settings, _family, { exchange, now }) => {
       const response = await exchange(request(settings, { clear: 'true' }));
-      const done = response.status === 200 && /^OK(\n\n*(UPDATED|NOCHANGE))?$/.test(plain(response.body));
+      const done =
+        response.status === 200 && /^OK(\n\n*(UPDATED|NOCHANGE))?$/.test(plain(response.body));
       return done ? { kind: 'updated' } : failed(response, now);
     },
   },

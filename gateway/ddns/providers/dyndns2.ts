@@ -9,9 +9,9 @@ import {
   judgeHttp,
   matchAnswer,
   type ParsedAnswer,
+  type Provider,
   patient,
   plain,
-  type Provider,
   type Sent,
   userAgent,
 } from './provider.ts';

@@ -10,9 +10,9 @@ import {
   judgeHttp,
   matchAnswer,
   type ParsedAnswer,
+  type Provider,
   patient,
   plain,
-  type Provider,
   type Sent,
   userAgent,
 } from './provider.ts';
@@ -36,7 +36,12 @@ const token = 'Copy the token of the record anew from freedns.afraid.org, Dynami
 const answers: readonly ParsedAnswer[] = [
   {
     says: 'Updated NAME from OTHER to ADDRESS',
-    match: /^Updated \S+ from \S+ to (?<ip>\S+?)( in [\d.]+ seconds)?$/i,
+    match: /^Updated \S+ from \S+ to (?<ip>\S+)$/i,
+    outcome: { kind: 'updated' },
+  },
+  {
+    says: 'Updated 1 host(s) NAME to ADDRESS in 0.326 seconds',
+    match: /^Updated \d+ host\(s\) \S+ to (?<ip>\S+) in [\d.]+ seconds$/i,
     outcome: { kind: 'updated' },
   },
   {
@@ -55,12 +60,7 @@ const answers: readonly ParsedAnswer[] = [
     token,
     true,
   ),
-  stop(
-    'ERROR: Unable to locate this record',
-    /^ERROR: Unable to locate this record/i,
-    token,
-    true,
-  ),
+  stop('ERROR: Unable to locate this record', /^ERROR: Unable to locate this record/i, token, true),
   stop('ERROR: Invalid update URL (2)', /^ERROR: Invalid update URL/i, token, true),
   stop(
     'ERROR: Could not authenticate.',
@@ -133,8 +133,10 @@ export function freednsV1Request(
 ): HttpRequest {
   const given = new URL(record.url);
   const url = new URL(endpoint(settings.server ?? 'https://freedns.afraid.org', given.pathname));
-  url.search = given.search;
-  url.search = `${url.search || '?'}${given.search ? '&' : ''}address=${encodeURIComponent(address)}`;
+  // The token is the query itself (update.php?TOKEN), so the address is put behind it as text.
+  url.search = [given.search.slice(1), `address=${encodeURIComponent(address)}`]
+    .filter((part) => part !== '')
+    .join('&');
   return { url: url.href, headers: agent(settings) };
 }
 

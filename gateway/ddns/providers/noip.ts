@@ -19,10 +19,7 @@ export const noipAnswers: readonly ParsedAnswer[] = [
 ];
 
 /** noip.com/integrate/request; an IPv6 address goes as `myipv6`, as inadyn sends it, and leaves the A record be. */
-export function noipRequest(
-  settings: SettingsOf<'noip'>,
-  { family, address }: Sent,
-): HttpRequest {
+export function noipRequest(settings: SettingsOf<'noip'>, { family, address }: Sent): HttpRequest {
   return {
     url: endpoint(settings.server ?? 'https://dynupdate.no-ip.com', '/nic/update', {
       hostname: settings.hostnames.join(','),

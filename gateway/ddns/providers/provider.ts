@@ -98,7 +98,10 @@ export const commonAnswers: readonly (Answer & { when: string })[] = [
   {
     when: 'nothing',
     says: '',
-    outcome: { kind: 'retry', reason: 'answers nothing that its protocol knows (HTTP 200): nothing' },
+    outcome: {
+      kind: 'retry',
+      reason: 'answers nothing that its protocol knows (HTTP 200): nothing',
+    },
   },
   {
     when: 'credentials that are refused',
