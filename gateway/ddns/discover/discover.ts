@@ -61,8 +61,8 @@ async function discoverFamily(
   ]);
   const votes = [...own, ...quick];
   const soon = decide(family, votes, quorum);
-  // A datagram is cheap; web pages are asked only if the others leave a doubt.
-  if (soon.address !== undefined && soon.notes.length === 0) return soon;
+  // A datagram is cheap; web pages are asked only if the others do not suffice.
+  if (soon.address !== undefined) return soon;
   votes.push(
     ...(await Promise.all(
       settings.https.map((url) =>
@@ -75,7 +75,7 @@ async function discoverFamily(
     )),
   );
   const verdict = decide(family, votes, quorum);
-  return verdict.address === undefined && votes.every((vote) => vote.addresses.length === 0)
+  return verdict.gone
     ? { ...verdict, notes: [...verdict.notes, silence(family, votes)] }
     : verdict;
 }

@@ -18,6 +18,8 @@ export type Verdict = {
   address?: string;
   /** `operator (method)` of those who named it. */
   agreed: string[];
+  /** Nobody, not even an interface, has any address of this family: it is gone, not merely in doubt. */
+  gone: boolean;
   /** What the owner should know: disagreement, private addresses, carrier NAT, too few answers. */
   notes: string[];
 };
@@ -73,7 +75,8 @@ export function decide(family: Family, votes: readonly Vote[], quorum: number): 
         .map(([address, operators]) => `${address} by ${describe(operators).join(', ')}`)
         .join('; ')}`,
     );
-  if (!first) return { family, agreed: [], notes };
+  const gone = votes.every((vote) => vote.addresses.length === 0);
+  if (!first) return { family, agreed: [], gone, notes };
   const [address, operators] = first;
   const clear = operators.size >= quorum && operators.size > (second?.[1].size ?? 0);
   if (!clear)
@@ -81,6 +84,6 @@ export function decide(family: Family, votes: readonly Vote[], quorum: number): 
       `${describe(operators).join(', ')} alone name${operators.size === 1 ? 's' : ''} ${address}; ${quorum} that agree are needed, and more than for any other`,
     );
   return clear
-    ? { family, address, agreed: describe(operators), notes }
-    : { family, agreed: [], notes };
+    ? { family, address, agreed: describe(operators), gone, notes }
+    : { family, agreed: [], gone, notes };
 }
