@@ -50,13 +50,14 @@ export async function register(
   settings: DdnsSettings,
   verdicts: readonly Verdict[],
   state: State,
-  world: World,
+  worldOf: (settings: ProviderSettings) => World,
 ): Promise<Entry[]> {
   const entries = prepare(settings, verdicts, state);
   const online = verdicts.some((verdict) => verdict.address !== undefined);
   // Without a network nothing can be sent, and nothing is anybody's fault.
   if (!online) return entries;
   for (const entry of entries) {
+    const world = worldOf(entry.settings);
     await tend(entry, settings.timings, verdicts, state, world);
     if (!isDown(entry, settings.timings, verdicts, world.now())) break;
   }
@@ -64,11 +65,7 @@ export async function register(
 }
 
 /** The entries of the settings; what the state knows of others is forgotten. */
-function prepare(
-  settings: DdnsSettings,
-  verdicts: readonly Verdict[],
-  state: State,
-): Entry[] {
+function prepare(settings: DdnsSettings, verdicts: readonly Verdict[], state: State): Entry[] {
   const known = state.providers;
   state.providers = {};
   return settings.providers.map((one) => {
@@ -109,19 +106,10 @@ const addressOf = (verdicts: readonly Verdict[], family: Family) =>
   verdicts.find((verdict) => verdict.family === family)?.address;
 
 /** The provider has the address that the device has now. */
-export function isRegistered(
-  entry: Entry,
-  verdicts: readonly Verdict[],
-  family: Family,
-): boolean {
+export function isRegistered(entry: Entry, verdicts: readonly Verdict[], family: Family): boolean {
   const one = entry.state.records[family];
   const address = addressOf(verdicts, family);
-  return (
-    !entry.state.stopped &&
-    !one?.stopped &&
-    address !== undefined &&
-    one?.address === address
-  );
+  return !entry.state.stopped && !one?.stopped && address !== undefined && one?.address === address;
 }
 
 /** At least one family is registered: the name leads here. */
@@ -296,7 +284,8 @@ function settle(
     reached ? entry.provider.minimumInterval : 0,
     outcome.kind === 'retry' ? (outcome.after ?? 0) : one.failures >= refusals ? 3600 : 0,
   );
-  one.nextAt = at + Math.round(Math.max(least * 1000, backOff(one.failures, timings)) * (1 + random() / 4));
+  one.nextAt =
+    at + Math.round(Math.max(least * 1000, backOff(one.failures, timings)) * (1 + random() / 4));
 }
 
 /** Milliseconds: doubled at each failure up to a bound. Up to a quarter is added, so that not all ask at once. */

@@ -75,9 +75,7 @@ async function discoverFamily(
     )),
   );
   const verdict = decide(family, votes, quorum);
-  return verdict.gone
-    ? { ...verdict, notes: [...verdict.notes, silence(family, votes)] }
-    : verdict;
+  return verdict.gone ? { ...verdict, notes: [...verdict.notes, silence(family, votes)] } : verdict;
 }
 
 function silence(family: Family, votes: readonly Vote[]): string {
