@@ -266,6 +266,10 @@ function settle(
   if (outcome.kind === 'updated' || outcome.kind === 'unchanged') {
     succeedAt(one);
     one.nextAt = at + entry.provider.minimumInterval * 1000;
+    const { records } = entry.state;
+    // As long as nothing fails, their digest is of no use.
+    if (![records[4], records[6]].some((other) => other && other.failures > 0))
+      delete entry.state.secrets;
     return;
   }
   entry.state.secrets ??= digestSecrets(entry.settings);

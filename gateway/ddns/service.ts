@@ -9,8 +9,8 @@ import type { Verdict } from './discover/votes.ts';
 import { fetchHttps } from './http.ts';
 import type { Context } from './providers/provider.ts';
 import { register, type World } from './run.ts';
-import { type DdnsSettings, ddnsSettings } from './settings.ts';
-import { readState, writeState } from './state.ts';
+import { type DdnsSettings, ddnsSettings, type ProviderSettings } from './settings.ts';
+import { readState, saver } from './state.ts';
 import { conclude } from './status.ts';
 import { alertText, type DdnsStatus } from './view.ts';
 
@@ -57,26 +57,25 @@ export async function runService(options: ServiceOptions): Promise<DdnsStatus> {
   const text = (await readIfThere(places.settings)) ?? '';
   const settings = parseDdnsSettings(text);
   const state = await readState(places.state, now());
-  if (state.quietUntil !== undefined)
+  if (state.quietUntil !== undefined && state.quietUntil > now())
     say(
       'The record of earlier updates is damaged; it begins anew, and nothing is sent for 5 minutes',
     );
   const timeout = settings.timings.timeout_seconds * 1000;
   const verdicts = await findAddresses(settings, timeout, options);
-  const authorities = new Map(
-    settings.providers.flatMap((one) => ('ca' in one && one.ca ? [[one, one.ca] as const] : [])),
-  );
-  const world = (ca: string | undefined): World => ({
-    now,
-    random,
-    say,
-    run: runProgram,
-    exchange: (request) => fetchHttps(request, { ca, timeout, lookup: options.network?.lookup }),
-    save: (kept) => writeState(places.state, kept),
-  });
-  const entries = await register(settings, verdicts, state, (provider) =>
-    world(authorities.get(provider)),
-  );
+  const save = saver(places.state);
+  const worldOf = (provider: ProviderSettings): World => {
+    const ca = 'ca' in provider ? provider.ca : undefined;
+    return {
+      now,
+      random,
+      say,
+      save,
+      run: runProgram,
+      exchange: (request) => fetchHttps(request, { ca, timeout, lookup: options.network?.lookup }),
+    };
+  };
+  const entries = await register(settings, verdicts, state, worldOf);
   const status = conclude(
     entries,
     verdicts,
@@ -85,7 +84,7 @@ export async function runService(options: ServiceOptions): Promise<DdnsStatus> {
     now(),
     (options.uptime ?? (() => uptime() * 1000))(),
   );
-  if (entries.length > 0) await writeState(places.state, state);
+  await save(state);
   await publish(places, status, say);
   return status;
 }

@@ -43,14 +43,13 @@ const stateSchema = z.strictObject({
   active: z.string().max(64).optional(),
   /** No name has been registered since then. */
   unregisteredSince: time.optional(),
+  /** After a damaged file nobody knows what was sent last: nothing is, until then. */
+  quietUntil: time.optional(),
 });
 
 export type RecordState = z.output<typeof record>;
 export type ProviderState = z.output<typeof providerState>;
-export type State = z.output<typeof stateSchema> & {
-  /** After a damaged file nobody knows what was sent last: nothing is, until then. Not kept. */
-  quietUntil?: number;
-};
+export type State = z.output<typeof stateSchema>;
 
 /** Milliseconds of silence after a lost history: the longest minimum interval of any provider. */
 export const silence = 300_000;
@@ -94,15 +93,20 @@ function bounded(state: State, now: number): State {
     }
   if (state.unregisteredSince !== undefined)
     state.unregisteredSince = past(state.unregisteredSince);
+  if (state.quietUntil !== undefined) state.quietUntil = Math.min(state.quietUntil, now + silence);
   return state;
 }
 
-export async function writeState(
-  path: string,
-  { quietUntil: _, ...state }: State,
-  owner?: { uid: number; gid: number },
-): Promise<void> {
-  await writeDurably(path, `${JSON.stringify(state)}\n`, 0o600, owner);
+/** Writes the state durably, but never the same twice: each write wears the card. */
+export function saver(path: string): (state: State) => Promise<void> {
+  let written: string | undefined;
+  return async (state) => {
+    const content = `${JSON.stringify(state)}\n`;
+    written ??= await readIfThere(path);
+    if (content === written) return;
+    await writeDurably(path, content, 0o600);
+    written = content;
+  };
 }
 
 /** Names a provider's settings without telling their secrets; other settings are another provider. */

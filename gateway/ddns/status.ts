@@ -93,7 +93,7 @@ function summary(
       return `${first?.provider.label} (${first?.settings.hostnames.join(', ')}) is down: in its place ${names} is registered at ${active?.provider.label} with ${addresses}`;
     case 'pending':
       return 'No name is registered yet; it is being tried';
-    case 'unregistered':
+    default:
       return 'No name is registered at any provider';
   }
 }
