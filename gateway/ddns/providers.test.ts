@@ -427,7 +427,7 @@ describe('the connection', () => {
   });
 
   test('to a server with a certificate of another name is refused', async () => {
-    server = await serve(authority, () => ({ body: 'OK' }), '127.0.0.1', 'a.b.test');
+    server = await serve(authority, () => ({ body: 'OK' }), '127.0.0.1', 'other.test');
     await expect(attempt()).rejects.toThrow('its TLS certificate is of another name');
     expect(server.seen).toEqual([]);
   });

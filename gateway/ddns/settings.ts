@@ -14,6 +14,15 @@ function secret(what: string, example: string) {
     .regex(/^[\x21-\x7e]+$/, `${message}: printable ASCII without spaces`);
 }
 
+/** RFC 7617 §2: no colon, as it ends the name. */
+function login(what: string, example: string) {
+  const message = `must be ${what}, e.g. ${example}: printable ASCII without spaces and colons`;
+  return z
+    .string({ error: message })
+    .max(256, message)
+    .regex(/^[\x21-\x39\x3b-\x7e]+$/, message);
+}
+
 const hostnames = z
   .array(fqdn, { error: 'must be a list of host names, e.g. [attic.example.org]' })
   .min(1, 'must name at least one host, e.g. [attic.example.org]')
@@ -78,7 +87,7 @@ const duckdns = z.strictObject({
 const noip = z.strictObject({
   type: z.literal('noip'),
   hostnames,
-  username: secret("the user name of the name's DDNS key", 'abc1234'),
+  username: login("the user name of the name's DDNS key", 'abc1234'),
   password: secret("the password of the name's DDNS key", 'x9…'),
   contact: z
     .email('must be an e-mail address, e.g. you@example.org')
@@ -119,7 +128,7 @@ const freedns = z
     hostnames,
     token4: secret("the token of the A record's update URL (v2)", 'Zm9v…').optional(),
     token6: secret("the token of the AAAA record's update URL (v2)", 'Zm9v…').optional(),
-    username: secret('the user name at afraid.org (v1)', 'attic').optional(),
+    username: login('the user name at afraid.org (v1)', 'attic').optional(),
     password: secret('the password at afraid.org (v1)', 'x9…').optional(),
     server,
     ca,
@@ -152,7 +161,7 @@ const dyndns2 = z.strictObject({
   type: z.literal('dyndns2'),
   server: httpsUrl.describe('Where updates go; without a path /nic/update is taken'),
   hostnames,
-  username: secret('the user name', 'attic'),
+  username: login('the user name', 'attic'),
   password: secret('the password', 'x9…'),
   ipv6_parameter: z
     .enum(['myip', 'myipv6'], { error: 'must be myip or myipv6' })
