@@ -21,7 +21,7 @@ export async function makeAuthority(): Promise<Authority> {
   try {
     await writeFile(
       file('names'),
-      'subjectAltName=DNS:provider.test,DNS:one.test,DNS:two.test,DNS:three.test,DNS:spare.test,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n',
+      'subjectAltName=DNS:provider.test,DNS:one.test,DNS:two.test,DNS:three.test,DNS:liar.test,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n',
     );
     await run('openssl', [
       'req',
