@@ -43,7 +43,7 @@ const network = (...addresses: string[]): Network => ({
         family: address.includes(':') ? 'IPv6' : 'IPv4',
         internal: false,
       })),
-    }) as ReturnType<typeof networkInterfaces>,
+    }) as unknown as ReturnType<typeof networkInterfaces>,
 });
 
 function settings(more: Record<string, unknown>): AddressSettings {

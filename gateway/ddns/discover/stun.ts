@@ -73,7 +73,8 @@ export async function askStun(
   const transaction = randomBytes(12);
   const socket = createSocket({
     type: family === 4 ? 'udp4' : 'udp6',
-    ...(lookup ? { lookup: lookup as never } : {}),
+    // node:dgram gives the family as a number, whatever its types say.
+    ...(lookup ? { lookup: (name, _options, callback) => lookup(name, { family }, callback) } : {}),
   });
   let timer: NodeJS.Timeout | undefined;
   try {
