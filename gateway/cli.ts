@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addCompliance } from './compliance/command.ts';
+import { addDdnsCommands } from './ddns/command.ts';
 import { present } from './errors.ts';
 import { addFirewallCommands } from './firewall/command.ts';
 import { addSshCommands } from './ssh/command.ts';
@@ -25,6 +26,7 @@ const areas: readonly ((program: Command) => void)[] = [
   addSshCommands,
   addVpnCommands,
   addCompliance,
+  addDdnsCommands,
 ];
 for (const add of areas) add(program);
 
