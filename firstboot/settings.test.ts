@@ -44,7 +44,8 @@ wireguard:
   endpoint: gateway.example.org
   first_client: phone
 ddns:
-  - provider: duckdns
+  providers:
+    - {type: duckdns, hostnames: [attic.duckdns.org], token: some-token}
 `;
 
 function refusal(action: () => unknown): OwnerError {

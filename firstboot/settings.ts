@@ -7,6 +7,7 @@ import {
   timeZone,
 } from '../builder/config/fields.ts';
 import { nearest } from '../builder/config/nearest.ts';
+import { ddnsSettings } from '../gateway/ddns/settings.ts';
 import {
   adminName,
   country,
@@ -106,8 +107,7 @@ export const settingsSchema = z.strictObject({
       first_client: z.union([peerName, z.literal(false)]).optional(),
     })
     .optional(),
-  /** The schema of gateway/ddns/settings.ts belongs here: unknown() takes anything. */
-  ddns: z.unknown().optional(),
+  ddns: ddnsSettings.optional(),
 });
 
 /** What the owner asks of this device. */
@@ -193,7 +193,7 @@ function settingsError(
 function problemsOf(yaml: OwnerYaml, issue: z.core.$ZodIssue): Problem[] {
   const { path } = issue;
   if (issue.code === 'unrecognized_keys') {
-    const valid = keysAt(settingsSchema, path);
+    const valid = keysAt(settingsSchema, path, yaml.data);
     return issue.keys.map((key) => ({
       offset: yaml.locate([...path, key], 'key'),
       message: unknownKey([...path, key], valid),
@@ -216,6 +216,8 @@ function unknownKey(path: readonly PropertyKey[], valid: readonly string[]): str
 /** zod's own messages speak of types; these of what to write. */
 function words(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_union') {
+    // The schema's own words, where it has some.
+    if (issue.message !== 'Invalid input') return issue.message;
     const text = issue.errors.flat().find((inner) => inner.code !== 'invalid_value');
     return text && text.code !== 'invalid_type' ? text.message : 'must be a name, or false';
   }
@@ -228,19 +230,31 @@ function words(issue: z.core.$ZodIssue): string {
   return issue.message;
 }
 
-/** Keys that a mapping of the settings may have. */
-function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+/** Keys that a mapping of the settings may have; `data` tells which kind of several it is. */
+function keysAt(schema: z.ZodType, path: readonly PropertyKey[], data: unknown): string[] {
   let at: unknown = schema;
+  let value = data;
   for (const key of path) {
-    at = shapeOf(at)?.[String(key)];
+    at = at instanceof z.ZodArray ? at.element : shapeOf(at)?.[String(key)];
+    value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
+    while (at instanceof z.ZodOptional || at instanceof z.ZodPrefault) at = at.unwrap();
+    if (at instanceof z.ZodDiscriminatedUnion) at = kindOf(at, value);
     if (!at) return [];
   }
   return Object.keys(shapeOf(at) ?? {});
 }
 
+function kindOf(union: z.ZodDiscriminatedUnion, value: unknown): unknown {
+  const name = union.def.discriminator;
+  const wanted = (value as Record<string, unknown> | undefined)?.[name];
+  return union.options.find((option) => {
+    const literal = shapeOf(option)?.[name];
+    return literal instanceof z.ZodLiteral && literal.value === wanted;
+  });
+}
+
 function shapeOf(schema: unknown): Record<string, unknown> | undefined {
-  const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
-  return inner instanceof z.ZodObject ? inner.shape : undefined;
+  return schema instanceof z.ZodObject ? schema.shape : undefined;
 }
 
 /**

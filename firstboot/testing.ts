@@ -29,7 +29,7 @@ network:
 wireguard: { first_client: phone }
 ddns:
   providers:
-    - { provider: duckdns, hostname: attic.duckdns.org, token: 2c5a3f2e-secret-token }
+    - { type: duckdns, hostnames: [attic.duckdns.org], token: 2c5a3f2e-secret-token }
 `;
 
 /**

@@ -88,11 +88,15 @@ describe('the region', () => {
 });
 
 test('DDNS settings are handed over whole, to root alone, and the service started', async () => {
-  const settings = { providers: [{ provider: 'duckdns', hostname: 'a', token: 'x: "#' }] };
+  const settings = {
+    providers: [{ type: 'duckdns', hostnames: ['a.duckdns.org'], token: 'x:\"#y' }],
+    address: { families: [4] },
+    timings: {},
+  };
   await owner(stringify({ ddns: settings }));
   expect(await ddns.check(device.system)).toBe(false);
   await ddns.apply(device.system);
   expect(await ddns.check(device.system)).toBe(true);
-  expect(await device.read('etc/pi-gateway/ddns.yaml')).toBe(stringify({ ddns: settings }));
+  expect(await device.read('etc/pi-gateway/ddns.yaml')).toBe(stringify(settings));
   expect(device.calls).toEqual(['systemctl --no-block start pi-gateway-ddns.service']);
 });

@@ -66,16 +66,9 @@ async function wantedClient(
 /** Under which name clients look for the device: what the owner says, the first of its DDNS names, its own. */
 async function endpointOf(system: System, settings: Settings): Promise<string> {
   const own = settings.hostname ?? (await readIfThere(at(system, '/etc/hostname')))?.trim();
-  return settings.wireguard?.endpoint ?? firstDdnsName(settings.ddns) ?? own ?? 'pi-gateway';
-}
-
-/** `hostname`, or the first of `hostnames`, of the first of `providers`. */
-export function firstDdnsName(ddns: unknown): string | undefined {
-  const { providers } = (ddns ?? {}) as { providers?: unknown };
-  const first: unknown = Array.isArray(providers) ? providers[0] : undefined;
-  const { hostname, hostnames } = (first ?? {}) as { hostname?: unknown; hostnames?: unknown };
-  const name: unknown = hostname ?? (Array.isArray(hostnames) ? hostnames[0] : undefined);
-  return typeof name === 'string' ? name : undefined;
+  return (
+    settings.wireguard?.endpoint ?? settings.ddns?.providers[0]?.hostnames[0] ?? own ?? 'pi-gateway'
+  );
 }
 
 function clientText(secrets: Secrets, vpn: VpnFacts, server: string, endpoint: string): string {

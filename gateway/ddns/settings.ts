@@ -337,6 +337,25 @@ export type SettingsOf<Type extends ProviderSettings['type']> = Extract<
 export type AddressSettings = DdnsSettings['address'];
 export type Timings = DdnsSettings['timings'];
 
+/**
+ * The settings with what the owner chose alone: what is usual today may be another tomorrow, e.g. the
+ * servers that tell the address, and a new version then brings it.
+ */
+export function withoutDefaults(settings: DdnsSettings): z.input<typeof ddnsSettings> {
+  const usual = ddnsSettings.parse({ providers: settings.providers });
+  const own = <Section extends object>(section: Section, usually: Section) =>
+    Object.fromEntries(
+      Object.entries(section).filter(
+        ([key, value]) => JSON.stringify(value) !== JSON.stringify(usually[key as keyof Section]),
+      ),
+    );
+  return {
+    providers: settings.providers,
+    address: own(settings.address, usual.address),
+    timings: own(settings.timings, usual.timings),
+  };
+}
+
 /** Keys of the settings whose values are secrets. */
 const secretKeys = new Set(['token', 'token4', 'token6', 'password', 'secret']);
 

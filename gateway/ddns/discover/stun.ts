@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createSocket } from 'node:dgram';
+import { createSocket, type SocketOptions } from 'node:dgram';
 import type { LookupFunction } from 'node:net';
 import { canonical, type Family } from '../address.ts';
 
@@ -58,6 +58,18 @@ function readAddress(value: Buffer, message: Buffer): string | undefined {
   return canonical(groups.join(':'));
 }
 
+/** node:dgram gives no family that node:net's kind of look-up understands, and wants one address. */
+function lookupOf(lookup: LookupFunction, family: Family): SocketOptions['lookup'] {
+  return (name, _options, callback) =>
+    lookup(name, { family }, (error, address, found) =>
+      callback(
+        error,
+        Array.isArray(address) ? (address[0]?.address ?? '') : address,
+        found ?? family,
+      ),
+    );
+}
+
 /**
  * Asks a STUN server for the address that it sees.
  * @param server `host:port`.
@@ -73,8 +85,7 @@ export async function askStun(
   const transaction = randomBytes(12);
   const socket = createSocket({
     type: family === 4 ? 'udp4' : 'udp6',
-    // node:dgram gives the family as a number, whatever its types say.
-    ...(lookup ? { lookup: (name, _options, callback) => lookup(name, { family }, callback) } : {}),
+    ...(lookup ? { lookup: lookupOf(lookup, family) } : {}),
   });
   let timer: NodeJS.Timeout | undefined;
   try {
