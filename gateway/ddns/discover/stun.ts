@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type SocketOptions } from 'node:dgram';
 import type { LookupFunction } from 'node:net';
-import { canonical, type Family } from '../address.ts';
+import { canonical, type Family, familyOf } from '../address.ts';
 
 /** RFC 8489 §5: the second word of every message. */
 const magicCookie = 0x2112a442;
@@ -10,6 +10,9 @@ const bindingSuccess = 0x0101;
 /** RFC 8489 §14.2. MAPPED-ADDRESS is not read: some NATs rewrite it (§14.2, last paragraph). */
 const xorMappedAddress = 0x0020;
 const headerLength = 20;
+
+/** Error codes of node:dns for a name that has no address, or that nobody can tell now. */
+const unresolved = /^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL)/;
 
 /** RFC 8489 §6.2.1: retransmission after 0.5 s, doubled each time; here until `timeout`. */
 const firstRetransmission = 500;
@@ -58,16 +61,21 @@ function readAddress(value: Buffer, message: Buffer): string | undefined {
   return canonical(groups.join(':'));
 }
 
-/** node:dgram gives no family that node:net's kind of look-up understands, and wants one address. */
+/**
+ * A look-up as node:dgram calls it: with the family alone, for one address, and also for the address
+ * that it binds to (`0.0.0.0`, `::`), which needs none.
+ */
 function lookupOf(lookup: LookupFunction, family: Family): SocketOptions['lookup'] {
   return (name, _options, callback) =>
-    lookup(name, { family }, (error, address, found) =>
-      callback(
-        error,
-        Array.isArray(address) ? (address[0]?.address ?? '') : address,
-        found ?? family,
-      ),
-    );
+    familyOf(name) === family
+      ? callback(null, name, family)
+      : lookup(name, { family }, (error, address, found) =>
+          callback(
+            error,
+            Array.isArray(address) ? (address[0]?.address ?? '') : address,
+            found ?? family,
+          ),
+        );
 }
 
 /**
@@ -92,19 +100,23 @@ export async function askStun(
     return await new Promise<string>((resolve, reject) => {
       const deadline = AbortSignal.timeout(timeout);
       deadline.addEventListener('abort', () => reject(new Error('no answer')));
-      socket.on('error', (error: NodeJS.ErrnoException) =>
-        reject(new Error(error.code === 'ENOTFOUND' ? 'its name cannot be resolved' : 'no answer')),
-      );
+      const fail = ({ code }: NodeJS.ErrnoException) =>
+        reject(
+          new Error(unresolved.test(code ?? '') ? 'its name cannot be resolved' : 'no answer'),
+        );
+      socket.on('error', fail);
       socket.on('message', (message) => {
         const address = parseStun(message, transaction);
         // Anything else may be forged by others; the real answer may still come.
         if (address !== undefined) resolve(address);
       });
       // Connected, so that the kernel drops what comes from anybody else.
-      socket.connect(port, host, () => {
+      socket.connect(port, host, (error?: NodeJS.ErrnoException) => {
+        // Other than the types say, node:dgram hands a failed look-up or connection here.
+        if (error) return fail(error);
         const send = (wait: number) => {
           socket.send(stunRequest(transaction), (error) => {
-            if (error) reject(new Error('no answer'));
+            if (error) fail(error);
           });
           timer = setTimeout(() => send(wait * 2), wait);
         };
