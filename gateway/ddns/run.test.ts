@@ -277,6 +277,15 @@ describe('fall-back', () => {
   });
 });
 
+test('a day without network or power is no time of failing: one failure after it brings no fall-back', async () => {
+  hosts['www.duckdns.org'] = down;
+  await once();
+  now += day;
+  const { status } = await once();
+  expect(status.providers.map((one) => one.state)).toEqual(['failing', 'standby']);
+  expect(sent.join()).not.toContain('no-ip');
+});
+
 describe('the network', () => {
   test('that is absent at boot is nobody’s failure; its return is used at once', async () => {
     address = {};

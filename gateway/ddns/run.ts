@@ -39,6 +39,8 @@ export type Entry = {
 };
 
 const minute = 60_000;
+/** Milliseconds: twice the timer's period. */
+const longestIdle = 10 * minute;
 /** A provider that refuses without a reason is asked hourly after so many refusals. */
 const refusals = 3;
 
@@ -222,8 +224,12 @@ async function attempt(
   act: (context: Context) => Promise<Outcome>,
 ): Promise<Outcome> {
   const interval = entry.provider.minimumInterval * 1000;
+  const start = world.now();
+  const idle = start - one.nextAt;
+  // Nobody tried: the network or the power was away, or the clock was set. That is no time of failing.
+  if (one.failingSince !== undefined && idle > longestIdle) one.failingSince += idle;
   // Before it is sent: whatever ends this run, the next one waits.
-  one.nextAt = world.now() + interval;
+  one.nextAt = start + interval;
   await world.save(state);
   const context: Context = {
     exchange: world.exchange,

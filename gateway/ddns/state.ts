@@ -127,8 +127,14 @@ export function digestSecrets(
     ...secretsOf(settings),
     'username' in settings ? settings.username : '',
   ]);
-  return { salt, digest: scryptSync(secrets, salt, 32).toString('hex') };
+  const key = `${salt} ${secrets}`;
+  const digest = digests.get(key) ?? scryptSync(secrets, salt, 32).toString('hex');
+  digests.set(key, digest);
+  return { salt, digest };
 }
+
+/** scrypt is slow for who guesses; a process that has the secrets anyway need not pay for each twice. */
+const digests = new Map<string, string>();
 
 export function recordState(state: State, provider: ProviderState, family: Family): RecordState {
   const found = provider.records[family];
