@@ -8,6 +8,7 @@ export function redact(text: string, secrets: readonly string[]): string {
     .flatMap((secret) => [
       secret,
       encodeURIComponent(secret),
+      new URLSearchParams([['', secret]]).toString().slice(1),
       Buffer.from(secret).toString('base64'),
     ])
     // The longest first, so that no part of one is left when a shorter is in it.

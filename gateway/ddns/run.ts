@@ -256,7 +256,9 @@ async function attempt(
 function clean(outcome: Outcome, settings: ProviderSettings): Outcome {
   if (!('reason' in outcome)) return outcome;
   const sha = settings.type === 'freedns' ? freednsSha(settings) : undefined;
-  const secrets = [...secretsOf(settings), ...(sha === undefined ? [] : [sha])];
+  const basic =
+    'username' in settings ? `${settings.username ?? ''}:${settings.password ?? ''}` : undefined;
+  const secrets = [...secretsOf(settings), sha ?? '', basic ?? ''];
   return { ...outcome, reason: quote(redact(outcome.reason, secrets)) };
 }
 

@@ -46,9 +46,12 @@ export function parseDdnsSettings(text: string): DdnsSettings {
   const parsed = ddnsSettings.safeParse(data);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new Error(
-    `ddns settings: ${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'is wrong'}`,
-  );
+  // An unknown key is not named: without the blank in `token: …` it is the token.
+  const message =
+    issue?.code === 'unrecognized_keys'
+      ? 'has a key that is none of its own; each is `key: value`, with a blank'
+      : (issue?.message ?? 'is wrong');
+  throw new Error(`ddns settings: ${issue?.path.join('.') || 'the file'}: ${message}`);
 }
 
 /** One run: finds the addresses, registers what is due, and tells the rest of the device. */

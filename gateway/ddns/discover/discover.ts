@@ -1,10 +1,10 @@
 import type { LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { type Family, families } from '../address.ts';
-import { fetchHttps } from '../http.ts';
+import { fetchHttps, type HttpResponse } from '../http.ts';
 import { plain } from '../providers/provider.ts';
 import type { AddressSettings } from '../settings.ts';
-import { askDns } from './dns.ts';
+import { askDns, looksLikeAddress } from './dns.ts';
 import { askStun } from './stun.ts';
 import { decide, type Method, operatorOf, type Verdict, type Vote } from './votes.ts';
 
@@ -103,9 +103,15 @@ async function askHttps(
   { lookup }: Network,
 ): Promise<string> {
   const request = { url, family, headers: { 'user-agent': 'PiGateway DDNS' } };
-  const { status, body } = await fetchHttps(request, { ca, timeout, lookup });
+  return parsePage(await fetchHttps(request, { ca, timeout, lookup }));
+}
+
+/**
+ * What a page that holds an address, and nothing else, says.
+ * @throws Error if it is anything else.
+ */
+export function parsePage({ status, body }: Pick<HttpResponse, 'status' | 'body'>): string {
   const text = plain(body);
-  if (status !== 200 || !/^[0-9a-f.:]{2,45}$/i.test(text))
-    throw new Error(`no address (HTTP ${status})`);
+  if (status !== 200 || !looksLikeAddress(text)) throw new Error(`no address (HTTP ${status})`);
   return text;
 }

@@ -31,11 +31,15 @@ async function query(
   { name, type }: Service,
   family: Family,
 ): Promise<string | undefined> {
-  // Google's TXT may hold a second record (edns0-client-subnet …): only what looks like an address counts.
-  if (type === 'TXT')
-    return (await resolver.resolveTxt(name))
-      .map((parts) => parts.join(''))
-      .find((text) => /^[0-9a-f.:]+$/i.test(text));
+  if (type === 'TXT') return parseTxt(await resolver.resolveTxt(name));
   const addresses = await (family === 4 ? resolver.resolve4(name) : resolver.resolve6(name));
   return addresses[0];
 }
+
+/** The address in TXT records. Google's may hold another (edns0-client-subnet …): only what looks like one counts. */
+export function parseTxt(records: readonly (readonly string[])[]): string | undefined {
+  return records.map((parts) => parts.join('')).find(looksLikeAddress);
+}
+
+/** Nothing but the characters of an address; whether it is one, and of which kind, the votes' count tells. */
+export const looksLikeAddress = (text: string): boolean => /^[0-9a-f.:]{2,45}$/i.test(text);

@@ -20,12 +20,12 @@ type Settings = SettingsOf<'duckdns'>;
 const answers: readonly ParsedAnswer[] = [
   {
     says: 'OK\nADDRESS4\nADDRESS6\nUPDATED',
-    match: /^OK\n(?<v4>\S*)\n(?<v6>\S*)\nUPDATED$/,
+    match: /^OK\n(?<v4>[\d.]*)\n(?<v6>[\da-f.:]*)\nUPDATED$/i,
     outcome: { kind: 'updated' },
   },
   {
     says: 'OK\nADDRESS4\nADDRESS6\nNOCHANGE',
-    match: /^OK\n(?<v4>\S*)\n(?<v6>\S*)\nNOCHANGE$/,
+    match: /^OK\n(?<v4>[\d.]*)\n(?<v6>[\da-f.:]*)\nNOCHANGE$/i,
     outcome: { kind: 'unchanged' },
   },
   { says: 'OK', match: /^OK$/, outcome: { kind: 'updated' } },
@@ -65,7 +65,7 @@ export function parseDuckdns(response: HttpResponse, sent: Sent, now: Date): Out
   const echo = sent.family === 4 ? 'v4' : 'v6';
   const own = answers.map((answer) => ({
     ...answer,
-    match: new RegExp(answer.match.source.replace(`?<${echo}>`, '?<ip>')),
+    match: new RegExp(answer.match.source.replace(`?<${echo}>`, '?<ip>'), answer.match.flags),
   }));
   const outcome = matchAnswer(own, text, response.status, sent);
   return outcome ? patient(outcome, response, now) : judgeHttp(response, now);

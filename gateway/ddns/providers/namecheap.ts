@@ -33,9 +33,9 @@ const answers: readonly ParsedAnswer[] = [
   error('Domain name not found', "Correct the zone; its DNS must be Namecheap's own"),
   {
     says: xml('<IP>ADDRESS</IP><ErrCount>0</ErrCount>'),
-    // Whole: an answer that is cut off, or of something else that has these tags, is no success.
+    // Whole, with each tag once and no error: what is cut off or put together is no success.
     match:
-      /^(?=[\s\S]*<IP>\s*(?<ip>[^<\s]*)\s*<\/IP>)(?=[\s\S]*<ErrCount>\s*0\s*<\/ErrCount>)\s*<\?xml[^>]*\?>\s*<interface-response>[\s\S]*<Done>\s*true\s*<\/Done>[\s\S]*<\/interface-response>\s*$/i,
+      /^(?![\s\S]*<Err\d)(?![\s\S]*<(IP|ErrCount)>[\s\S]*<\1>)(?=[\s\S]*<IP>\s*(?<ip>[^<\s]*)\s*<\/IP>)(?=[\s\S]*<ErrCount>\s*0\s*<\/ErrCount>)\s*<\?xml[^>]*\?>\s*<interface-response>[\s\S]*<Done>\s*true\s*<\/Done>[\s\S]*<\/interface-response>\s*$/i,
     outcome: { kind: 'updated' },
   },
 ];

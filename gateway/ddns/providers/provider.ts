@@ -125,6 +125,9 @@ export const commonAnswers: readonly (Answer & { when: string })[] = [
   },
 ];
 
+/** No protocol has these; a captive portal's page may hold any word besides. */
+const webPage = /<(!doctype|html|head|body)\b/i;
+
 /** What a response that is none of the provider's protocol means. It is never a success. */
 export function judgeHttp(response: HttpResponse, now: Date): Outcome {
   const { status, body, headers } = response;
@@ -150,8 +153,7 @@ export function judgeHttp(response: HttpResponse, now: Date): Outcome {
       fix: 'Check the token or password, and that the account is in order',
     };
   if (status >= 300 && status < 400) return retry('redirects elsewhere');
-  if (/<(!doctype|html|head|body)\b/i.test(body))
-    return retry('answers with a web page, as a captive portal does');
+  if (webPage.test(body)) return retry('answers with a web page, as a captive portal does');
   const { reason, ...rest } = retry('answers nothing that its protocol knows') as {
     kind: 'retry';
     reason: string;
@@ -170,7 +172,7 @@ export function plain(body: string): string {
 
 /**
  * What one text of a response means by the provider's documented answers; undefined if it is none of them.
- * A success counts only with HTTP 200, and only for the address that was sent.
+ * A success counts only with HTTP 200, outside of web pages, and only for the address that was sent.
  */
 export function matchAnswer(
   answers: readonly ParsedAnswer[],
@@ -180,7 +182,7 @@ export function matchAnswer(
 ): Outcome | undefined {
   for (const { match, outcome } of answers) {
     const found = match.exec(text);
-    if (!found || (stands(outcome) && status !== 200)) continue;
+    if (!found || (stands(outcome) && (status !== 200 || webPage.test(text)))) continue;
     const echoed = found.groups?.ip;
     if (stands(outcome) && echoed !== undefined && canonical(echoed) !== sent.address)
       return {
