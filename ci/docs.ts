@@ -9,6 +9,7 @@ import { gatewayConfig } from '../builder/config/gateway.ts';
 import { loadConfig } from '../builder/config/load.ts';
 import { loadStages } from '../builder/stages.ts';
 import { complianceDocs } from '../gateway/compliance/docs.ts';
+import { answerTables, commonTable, settingTable } from '../gateway/ddns/docs.ts';
 import type { FirewallOptions } from '../stages/firewall/options.ts';
 import { policyOf, report, type ZoneReport } from '../stages/firewall/zones.ts';
 
@@ -25,6 +26,14 @@ export async function docs(): Promise<Record<string, string>> {
       ['zone reasons', reasons(zones)],
       ['zone ports', ports(zones)],
     ].reduce((so, [name = '', part = '']) => fill(so, name, part), text),
+    'docs/ddns.md': [
+      ['ddns settings', settingTable()],
+      ['ddns common', commonTable()],
+      ['ddns answers', answerTables()],
+    ].reduce(
+      (so, [name = '', part = '']) => fill(so, name, part),
+      await readFile(join(root, 'docs/ddns.md'), 'utf8'),
+    ),
     'docs/compliance.md': complianceDocs(),
   };
 }
