@@ -23,13 +23,12 @@ export type ServiceOptions = {
   network?: Network;
   /** Milliseconds to wait for an address, as right after boot there is none. */
   patience?: number;
+  /** Milliseconds between two looks for an address while there is none. */
+  pause?: number;
   now?: () => number;
   random?: () => number;
   uptime?: () => number;
 };
-
-/** Milliseconds between two looks for an address while there is none. */
-const pause = 10_000;
 
 /** @throws Error that names the key and what it must be, never its value. */
 export function parseDdnsSettings(text: string): DdnsSettings {
@@ -95,7 +94,7 @@ export async function runService(options: ServiceOptions): Promise<DdnsStatus> {
 async function findAddresses(
   settings: DdnsSettings,
   timeout: number,
-  { network, patience = 0, say }: ServiceOptions,
+  { network, patience = 0, pause = 10_000, say }: ServiceOptions,
 ): Promise<Verdict[]> {
   let verdicts = await discover(settings.address, timeout, network);
   let waited = 0;

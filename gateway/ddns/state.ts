@@ -101,7 +101,8 @@ function bounded(state: State, now: number): State {
 export function saver(path: string): (state: State) => Promise<void> {
   let written: string | undefined;
   return async (state) => {
-    const content = `${JSON.stringify(state)}\n`;
+    // In the schema's order, as it is after reading: another order is no news.
+    const content = `${JSON.stringify(stateSchema.parse(state))}\n`;
     written ??= await readIfThere(path);
     if (content === written) return;
     await writeDurably(path, content, 0o600);
