@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import type { networkInterfaces } from 'node:os';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { build } from 'esbuild';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { deviceSystem } from '../../firstboot/system.ts';
@@ -17,6 +19,8 @@ import {
   type Reply,
   type Seen,
   serve,
+  stunResponse,
+  stunServer,
   type TestServer,
 } from './testing.ts';
 
@@ -337,6 +341,63 @@ test('no secret is in a file, a line or the status, even if the providers repeat
       Buffer.from(`key1:${secret}`).toString('base64'),
     ])
       expect(everything).not.toContain(form);
+});
+
+describe('the program as it lies on the device', () => {
+  /** Debian's, where there is one: it is older than the one that runs the tests. */
+  const node = existsSync('/usr/bin/node') ? '/usr/bin/node' : process.execPath;
+
+  test('registers the name, and shows no secret in its arguments and environment', async () => {
+    const program = join(root, 'ddns.mjs');
+    const require =
+      "import{createRequire}from'node:module';const require=createRequire(import.meta.url);";
+    await build({
+      entryPoints: [join(import.meta.dirname, 'main.ts')],
+      outfile: program,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      banner: { js: require },
+    });
+    const { ca } = authority;
+    const here = (server: TestServer) => `https://127.0.0.1:${server.port}`;
+    const stun = await stunServer(4, (request) => stunResponse(request, [1, 2, 3, 4]));
+    const settings = {
+      providers: [
+        { type: 'duckdns', hostnames: ['attic.duckdns.org'], token, server: here(duck), ca },
+      ],
+      address: {
+        families: [4],
+        interface: false,
+        stun: [`127.0.0.1:${stun.port}`, 'nobody.invalid:3478'],
+        dns: [],
+        https: [],
+        quorum: 1,
+      },
+    };
+    await writeFile(join(root, 'ddns.yaml'), stringify(settings), { mode: 0o600 });
+    let shown = '';
+    duck.reply = (seen) => {
+      for (const file of ['cmdline', 'environ'])
+        shown += readFileSync(`/proc/${running.child.pid}/${file}`, 'utf8');
+      return duckReply(seen);
+    };
+    const running = promisify(execFile)(node, [program], {
+      env: {
+        CREDENTIALS_DIRECTORY: root,
+        STATE_DIRECTORY: dirname(places.state),
+        RUNTIME_DIRECTORY: places.runtime,
+      },
+    });
+    const { stdout } = await running;
+    await stun.close();
+    expect(stdout).toBe(
+      'DuckDNS: attic.duckdns.org now has 1.2.3.4\nattic.duckdns.org is registered at DuckDNS with 1.2.3.4\n',
+    );
+    expect(shown).toContain('ddns.mjs');
+    expect(shown).not.toContain(token);
+  });
 });
 
 describe('settings that are wrong', () => {
