@@ -19,11 +19,19 @@ export function redact(text: string, secrets: readonly string[]): string {
     .replace(/(https?:\/\/[^\s?#]+)[?#]\S*/gi, '$1?***');
 }
 
-/** A stranger's text, fit for one line of a log: printable ASCII, at most 120 characters. */
-export function quote(text: string): string {
-  const line = text
+/** A stranger's text as one line of printable ASCII. */
+export function oneLine(text: string): string {
+  return text
     .replace(/[^\x20-\x7e]+/g, ' ')
     .replace(/\s+/g, ' ')
     .trim();
+}
+
+/**
+ * A stranger's text, fit for a line of a log: one line of at most 120 characters. What may hold a secret
+ * is redacted before: a part of one that the cut leaves is not found any more.
+ */
+export function quote(text: string): string {
+  const line = oneLine(text);
   return line.length > 120 ? `${line.slice(0, 119)}…` : line;
 }

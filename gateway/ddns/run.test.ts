@@ -362,6 +362,18 @@ test('no secret is in the state, in a log line or in the status, not even one th
     expect(everything.join('\n')).not.toContain(secret);
 });
 
+test('no part of a secret is left where a long answer is cut', async () => {
+  settings = given({ providers: [given().providers[0]] });
+  for (let before = 40; before < 125; before += 1) {
+    hosts['www.duckdns.org'] = () => `${'x'.repeat(before)}${token}${'y'.repeat(200)}`;
+    const { status } = await once();
+    expect(statusText(status)).toContain('xxxx');
+    expect(statusText(status) + said.join()).not.toContain(token.slice(0, 4));
+    now += 2 * 60 * minute;
+  }
+  expect(sent.length).toBeGreaterThan(80);
+});
+
 test('a provider with other settings is another one; its key tells no secret', () => {
   const [one, other] = [given().providers[0], given({}, 'another').providers[0]];
   if (!one || !other) throw new Error('no providers');

@@ -1,7 +1,7 @@
 import { canonical, type Family, recordType } from '../address.ts';
 import type { HttpRequest, HttpResponse } from '../http.ts';
 import { type Outcome, worst } from '../outcome.ts';
-import { quote } from '../redact.ts';
+import { oneLine } from '../redact.ts';
 import type { SettingsOf } from '../settings.ts';
 import {
   type Context,
@@ -103,7 +103,7 @@ function parseEnvelope(body: string): Envelope | undefined {
   const codes = list.flatMap((one) => (typeof one?.code === 'number' ? [one.code] : []));
   const [first] = list;
   const problem = first
-    ? `${quote(String(first.message))} (${codes[0] ?? '?'})`
+    ? `${oneLine(String(first.message))} (${codes[0] ?? '?'})`
     : 'no reason given';
   return { success, problem, codes, result };
 }
@@ -293,7 +293,7 @@ async function updateOne(
     ? { kind: 'updated' }
     : {
         kind: 'retry',
-        reason: `says that the name has ${quote(result?.content ?? '') || 'no address'}, not ${address}`,
+        reason: `says that the name has ${oneLine(result?.content ?? '') || 'no address'}, not ${address}`,
       };
 }
 

@@ -1,6 +1,6 @@
 import type { HttpRequest, HttpResponse } from '../http.ts';
 import { type Outcome, stands, worst } from '../outcome.ts';
-import { quote } from '../redact.ts';
+import { oneLine } from '../redact.ts';
 import type { SettingsOf } from '../settings.ts';
 import {
   basicAuth,
@@ -88,7 +88,7 @@ export function parseDyndns2(
   return stands(all) && outcomes.length !== hosts
     ? {
         kind: 'retry',
-        reason: `answers for ${outcomes.length} of ${hosts} names: ${quote(response.body)}`,
+        reason: `answers for ${outcomes.length} of ${hosts} names: ${oneLine(response.body)}`,
       }
     : all;
 }

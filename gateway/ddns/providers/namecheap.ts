@@ -1,6 +1,6 @@
 import type { HttpRequest, HttpResponse } from '../http.ts';
 import { type Outcome, worst } from '../outcome.ts';
-import { quote } from '../redact.ts';
+import { oneLine } from '../redact.ts';
 import type { SettingsOf } from '../settings.ts';
 import {
   endpoint,
@@ -69,7 +69,7 @@ export function parseNamecheap(response: HttpResponse, sent: Sent, now: Date): O
     ? judgeHttp(response, now)
     : {
         kind: 'refused',
-        reason: `refuses the update: ${quote(other)}`,
+        reason: `refuses the update: ${oneLine(other)}`,
         fix: "Check zone, host names and password against the domain's Advanced DNS page",
       };
 }

@@ -2,7 +2,7 @@ import { canonical, type Family } from '../address.ts';
 import { type HttpRequest, type HttpResponse, retryAfter } from '../http.ts';
 import type { Answer, Outcome } from '../outcome.ts';
 import { stands } from '../outcome.ts';
-import { quote } from '../redact.ts';
+import { oneLine } from '../redact.ts';
 import type { ProviderSettings, SettingsOf } from '../settings.ts';
 
 export type Sent = { family: Family; address: string };
@@ -158,7 +158,7 @@ export function judgeHttp(response: HttpResponse, now: Date): Outcome {
     kind: 'retry';
     reason: string;
   };
-  return { ...rest, reason: `${reason}: ${quote(body) || 'nothing'}` };
+  return { ...rest, reason: `${reason}: ${oneLine(body) || 'nothing'}` };
 }
 
 /** The body as lines: no CR, no blanks at line ends, nothing before and after. */
@@ -187,7 +187,7 @@ export function matchAnswer(
     if (stands(outcome) && echoed !== undefined && canonical(echoed) !== sent.address)
       return {
         kind: 'retry',
-        reason: `says that the name has ${quote(echoed) || 'no address'}, not ${sent.address}`,
+        reason: `says that the name has ${oneLine(echoed) || 'no address'}, not ${sent.address}`,
       };
     return outcome;
   }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Family, recordType } from '../address.ts';
 import type { Outcome } from '../outcome.ts';
-import { quote } from '../redact.ts';
+import { oneLine } from '../redact.ts';
 import type { SettingsOf } from '../settings.ts';
 import type { Context, ParsedAnswer, Provider, Sent } from './provider.ts';
 
@@ -126,7 +126,7 @@ export function parseNsupdate(code: number, output: string): Outcome {
       reason: 'needs nsupdate, which this image lacks',
       fix: 'Build the image with stages.ddns.rfc2136: true',
     };
-  return { kind: 'retry', reason: `nsupdate failed: ${quote(output) || `exit code ${code}`}` };
+  return { kind: 'retry', reason: `nsupdate failed: ${oneLine(output) || `exit code ${code}`}` };
 }
 
 async function nsupdate(
