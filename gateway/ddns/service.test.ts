@@ -420,22 +420,32 @@ describe('settings that are wrong', () => {
     expect(await alert()).toBe(`${error.message}\n`);
   });
 
-  test('make the program fail, with the reason in the journal and for the CLI', async () => {
-    await writeFile(join(root, 'ddns.yaml'), `providers:\n  - {type: duckdns, token:${token}}\n`);
-    const program = promisify(execFile)(process.execPath, [join(import.meta.dirname, 'main.ts')], {
-      env: {
-        CREDENTIALS_DIRECTORY: root,
-        STATE_DIRECTORY: dirname(places.state),
-        RUNTIME_DIRECTORY: places.runtime,
-      },
-    });
-    const failure = (await program.catch((cause: unknown) => cause)) as {
-      code: number;
-      stderr: string;
-      stdout: string;
-    };
-    expect(failure.code).toBe(1);
-    expect(failure.stderr).toMatch(/^ddns settings: providers\.0/);
-    expect(failure.stderr + failure.stdout + (await alert())).not.toContain(token);
-  });
+  test.each([
+    ['a token as a key', `providers:\n  - {type: duckdns, token:${token}}\n`],
+    ['a mapping as a key', `providers:\n  - {type: duckdns, {token: ${token}}: 1}\n`],
+  ])(
+    '(%s) make the program fail, with the reason in the journal and for the CLI',
+    async (_, text) => {
+      await writeFile(join(root, 'ddns.yaml'), text);
+      const program = promisify(execFile)(
+        process.execPath,
+        [join(import.meta.dirname, 'main.ts')],
+        {
+          env: {
+            CREDENTIALS_DIRECTORY: root,
+            STATE_DIRECTORY: dirname(places.state),
+            RUNTIME_DIRECTORY: places.runtime,
+          },
+        },
+      );
+      const failure = (await program.catch((cause: unknown) => cause)) as {
+        code: number;
+        stderr: string;
+        stdout: string;
+      };
+      expect(failure.code).toBe(1);
+      expect(failure.stderr).toMatch(/^ddns settings: providers\.0/);
+      expect(failure.stderr + failure.stdout + (await alert())).not.toContain(token);
+    },
+  );
 });

@@ -32,7 +32,11 @@ export type ServiceOptions = {
 
 /** @throws Error that names the key and what it must be, never its value. */
 export function parseDdnsSettings(text: string): DdnsSettings {
-  const document = parseDocument(text.replace(/^\uFEFF/, ''), { prettyErrors: false });
+  const document = parseDocument(text.replace(/^\uFEFF/, ''), {
+    prettyErrors: false,
+    // Its warnings quote keys, which may hold a token, and go to the journal.
+    logLevel: 'error',
+  });
   const [problem] = document.errors;
   // The parser's messages quote the line, which may hold a token: the place is enough.
   if (problem) throw new Error(`ddns settings: no YAML (${problem.code} at ${problem.pos[0]})`);
