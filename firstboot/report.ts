@@ -6,8 +6,9 @@ import { type System, writeDurably } from './system.ts';
 export const statusFile = 'gateway-status.txt';
 
 /** How it went, in words for the owner. */
-export function outcomeLines(outcome: Outcome): string[] {
-  if (isComplete(outcome)) return ['Pi Gateway: first boot is complete.'];
+export function outcomeLines(outcome: Outcome, notes: readonly string[] = []): string[] {
+  const noted = notes.map((note) => `- ${note}`);
+  if (isComplete(outcome)) return ['Pi Gateway: first boot is complete.', ...noted];
   const needs = [...new Set(outcome.waiting.map((one) => one.needs))];
   return [
     'Pi Gateway: first boot is not complete.',
@@ -22,16 +23,21 @@ export function outcomeLines(outcome: Outcome): string[] {
           .map((one) => one.step)
           .join(', ')}`,
     ),
+    ...noted,
   ];
 }
 
 /**
  * The outcome on the console and in the journal; the device card above the login prompt and on disk;
- * both on the boot partition, which any computer reads. The card has the claim code: it is never said,
+ * both on the boot partition, which any computer reads; with notes on what of the owner's is not used. The card has the claim code: it is never said,
  * as what is said stays in the journal.
  */
-export async function report(system: System, outcome: Outcome): Promise<void> {
-  const lines = outcomeLines(outcome);
+export async function report(
+  system: System,
+  outcome: Outcome,
+  notes: readonly string[] = [],
+): Promise<void> {
+  const lines = outcomeLines(outcome, notes);
   for (const line of lines) system.say(line);
   const card = await writeDeviceCard(system);
   await writeDurably(

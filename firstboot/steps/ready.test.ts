@@ -89,7 +89,7 @@ describe('the region', () => {
 
 test('DDNS settings are handed over whole, to root alone, and the service started', async () => {
   const settings = {
-    providers: [{ type: 'duckdns', hostnames: ['a.duckdns.org'], token: 'x:\"#y' }],
+    providers: [{ type: 'duckdns', hostnames: ['a.duckdns.org'], token: 'x:"#y' }],
     address: { families: [4] },
     timings: {},
   };
