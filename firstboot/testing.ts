@@ -160,7 +160,6 @@ export class TestDevice {
       case 'setupcon':
       case 'hostnamectl':
       case 'systemctl':
-      case 'networkctl':
       case 'nmcli':
       case 'visudo':
       case 'agetty':

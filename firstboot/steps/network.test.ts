@@ -47,7 +47,7 @@ describe('eth0', () => {
         ],
       ]),
     );
-    expect(device.calls).toContain('networkctl reload');
+    expect(device.calls).toContain('systemctl reload systemd-networkd.service');
   });
 
   test.each([

@@ -126,7 +126,8 @@ async function takeEffect(system: System, o: { managed: boolean; wifi: boolean }
       .catch((error: unknown) => system.say(`network: from the next boot on (${String(error)})`));
   };
   if (o.managed) return await ask('nmcli', ['connection', 'reload']);
-  await ask('networkctl', ['reload']);
+  // Not networkctl(1), which wants the same network namespace, and this service has none.
+  await ask('systemctl', ['reload', 'systemd-networkd.service']);
   if (o.wifi && (await exists(system, '/sys/class/net/wlan0')))
     await ask('systemctl', ['--no-block', 'start', 'wpa_supplicant@wlan0.service']);
 }
