@@ -30,7 +30,7 @@ export default defineConfig({
       {
         test: {
           name: 'boot',
-          include: ['builder/**/*.boot.test.ts', 'stages/**/boot.test.ts'],
+          include: ['{builder,stages}/**/*.boot.test.ts', 'stages/**/boot.test.ts'],
           globalSetup: ['builder/qemu/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,

@@ -1,4 +1,3 @@
-import { armor, Decrypter } from 'age-encryption';
 import { decodeText } from './owner-file.ts';
 import { OwnerError } from './step.ts';
 
@@ -19,6 +18,8 @@ export async function decryptSettings(
   identities: string,
   name: string,
 ): Promise<string> {
+  // Loaded only here: few devices need it, and it takes a Pi a second.
+  const { armor, Decrypter } = await import('age-encryption');
   const decrypter = new Decrypter();
   for (const line of identities.split(/\r?\n/).map((text) => text.trim())) {
     if (line === '' || line.startsWith('#')) continue;
@@ -31,7 +32,7 @@ export async function decryptSettings(
       );
     }
   }
-  const file = binary(bytes, name);
+  const file = binary(bytes, name, armor.decode);
   let plain: Uint8Array;
   try {
     plain = await decrypter.decrypt(file);
@@ -46,7 +47,7 @@ export async function decryptSettings(
   return decodeText(plain, name);
 }
 
-function binary(bytes: Uint8Array, name: string): Uint8Array {
+function binary(bytes: Uint8Array, name: string, decode: (text: string) => Uint8Array): Uint8Array {
   const text = Buffer.from(bytes).toString('latin1');
   if (text.startsWith(magic)) return bytes;
   if (!text.trimStart().startsWith(armored))
@@ -55,7 +56,7 @@ function binary(bytes: Uint8Array, name: string): Uint8Array {
       'Encrypt it: age --armor -r age1… -o gateway-device.yaml.age gateway-device.yaml',
     );
   try {
-    return armor.decode(text);
+    return decode(text);
   } catch {
     throw damaged(name);
   }

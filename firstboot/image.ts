@@ -4,8 +4,10 @@ import { at, readIfThere, type System } from './system.ts';
 /** The image's own facts that the steps need; written by the stage. */
 export type ImageFacts = { admin: string };
 
+export const factsPath = '/usr/share/pi-gateway/firstboot.json';
+
 export async function imageFacts(system: System): Promise<ImageFacts> {
-  const text = await readIfThere(at(system, '/usr/share/pi-gateway/firstboot.json'));
+  const text = await readIfThere(at(system, factsPath));
   return text === undefined ? { admin: 'gateway' } : (JSON.parse(text) as ImageFacts);
 }
 

@@ -7,7 +7,7 @@ type Wifi = NonNullable<Network['wifi']>;
 const wifiMetric = 3000;
 
 /**
- * systemd.network(5) of eth0. Its name sorts before netplan's 10-netplan-*, the zones' 30-* and the
+ * systemd.network(5) of eth0. Its name sorts before the zones' 30-* and the
  * image's 80-wired: the first that fits counts.
  */
 export function wiredNetwork(o: Network): string {

@@ -166,6 +166,16 @@ const shown = 10;
  * repeats a value.
  */
 export function parseSettings(text: string, fileName = settingsFile): Settings {
+  // Each step asks for the settings: on a small Pi, parsing them a dozen times takes seconds.
+  if (parsedLast?.text === text) return structuredClone(parsedLast.settings);
+  const settings = parse(text, fileName);
+  parsedLast = { text, settings: structuredClone(settings) };
+  return settings;
+}
+
+let parsedLast: { text: string; settings: Settings } | undefined;
+
+function parse(text: string, fileName: string): Settings {
   const yaml = parseOwnerYaml(text);
   if (yaml.problems.length > 0) throw settingsError(yaml, yaml.problems, fileName);
   const parsed = settingsSchema.safeParse(yaml.data);

@@ -30,7 +30,7 @@ const basePackages = [
   'linux-image-arm64',
   'nano',
   'netbase',
-  'netplan.io', // renders Wi-Fi settings for networkd
+  'netplan.io', // as Raspberry Pi OS has it; renders nothing unless told to
   'raspi-firmware', // the boot loader's files, config.txt and cmdline.txt on bootfs
   'systemd',
   'systemd-resolved',

@@ -200,14 +200,15 @@ export const byteSize = z
     return Number(match[1]) * (units[(match[2] ?? '').toUpperCase()] ?? 1);
   });
 
-const timeZones = new Set([...Intl.supportedValuesOf('timeZone'), 'UTC', 'Etc/UTC']);
+/** Names without a slash that are more than an abbreviation. */
+const plainTimeZones = new Set(['UTC', 'GMT']);
 
 /**
- * A name of the tz database. Intl lists one name of each zone, and not always today's (Asia/Calcutta,
- * not Asia/Kolkata); it takes the others in any case of letters, which files in /usr/share/zoneinfo do not.
+ * A name of the tz database. Intl takes it in any case of letters, which files in /usr/share/zoneinfo do
+ * not. (Its list has one name of each zone, and not always today's: Asia/Calcutta, not Asia/Kolkata.)
  */
 function isTimeZone(text: string): boolean {
-  if (timeZones.has(text)) return true;
+  if (plainTimeZones.has(text)) return true;
   if (!/^[A-Z][A-Za-z]*(\/[A-Z][A-Za-z0-9_+-]*)+$/.test(text)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: text });

@@ -39,13 +39,11 @@ const supplicantPath = '/etc/wpa_supplicant/wpa_supplicant-wlan0.conf';
 /** Wanted by the device, not by multi-user.target: where there is no radio, nothing waits for it. */
 const startPath =
   '/etc/systemd/system/sys-subsystem-net-devices-wlan0.device.wants/wpa_supplicant@wlan0.service';
-/** What cloud-init had netplan make of Imager's settings would have the radio at the same time. */
-const netplanPath = '/etc/systemd/system/netplan-wpa-wlan0.service';
 const regulatoryPath = '/etc/modprobe.d/15-owner-wifi.conf';
 const wiredConnectionPath = '/etc/NetworkManager/system-connections/owner-eth0.nmconnection';
 const wirelessConnectionPath = '/etc/NetworkManager/system-connections/owner-wlan0.nmconnection';
 const allPaths = [
-  ...[wiredPath, wirelessPath, supplicantPath, startPath, netplanPath, regulatoryPath],
+  ...[wiredPath, wirelessPath, supplicantPath, startPath, regulatoryPath],
   ...[wiredConnectionPath, wirelessConnectionPath],
 ];
 
@@ -106,7 +104,6 @@ async function wantedFiles(system: System): Promise<Map<string, Piece>> {
   files.set(startPath, { link: template });
   if (ssid === undefined) return files;
   files.set(wirelessPath, { content: wirelessNetwork(), mode: open });
-  files.set(netplanPath, { link: '/dev/null' });
   return files;
 }
 

@@ -1,14 +1,10 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { stringify } from 'yaml';
 import { output, run } from '../../builder/exec.ts';
 import { type Announced, announcedIn, remember } from '../../builder/qemu/announced.ts';
 import { withBootPartition } from '../../builder/qemu/card.ts';
+import { type DdnsProvider, ddnsOf, startDdnsProvider } from '../../builder/qemu/ddns-provider.ts';
 import { keepEvidence } from '../../builder/qemu/evidence.ts';
 import { adminUser, bootSeconds } from '../../builder/qemu/harness-facts.ts';
 import {
@@ -42,24 +38,18 @@ const least = 30;
 const perCard = 6;
 
 let key: SshKey;
-let folder = '';
-let server: Server;
+let provider: DdnsProvider;
 let wanted: Wanted;
 let bootFiles: Record<string, string>;
 
 beforeAll(async () => {
   key = await makeSshKey();
-  folder = await mkdtemp(join(tmpdir(), 'pi-gateway-power-'));
-  server = await startProvider();
-  const { port } = server.address() as AddressInfo;
-  // 10.0.2.2 is this machine, as a guest of QEMU's user network sees it.
-  const url = `https://10.0.2.2:${port}`;
-  const ca = await readFile(join(folder, 'server.crt'), 'utf8');
   const password = randomUUID();
   const passwordHash = (
     await output('openssl', ['passwd', '-6', '-stdin'], { input: password })
   ).trim();
   const token = randomUUID();
+  provider = await startDdnsProvider(token);
   wanted = {
     hostname: 'attic-gateway',
     timezone: 'Europe/Berlin',
@@ -72,39 +62,14 @@ beforeAll(async () => {
       timezone: wanted.timezone,
       locale: 'C.UTF-8',
       wireguard: { endpoint: 'attic.example.org', first_client: 'phone' },
-      ddns: {
-        providers: [{ type: 'duckdns', hostnames: ['attic.duckdns.org'], token, server: url, ca }],
-        address: {
-          ...{ families: [4], interface: false, stun: [], dns: [], https: [`${url}/ip`] },
-          ...{ quorum: 1, ca },
-        },
-      },
+      ddns: ddnsOf(provider, token),
     }),
   };
 });
 afterAll(async () => {
-  server.close();
-  server.closeAllConnections();
+  await provider.close();
   await key.remove();
-  await rm(folder, { recursive: true });
 });
-
-/** Answers as DuckDNS does (duckdns.org/spec.jsp), and with an address to who asks for his own. */
-async function startProvider(): Promise<Server> {
-  const [certificate, privateKey] = [join(folder, 'server.crt'), join(folder, 'server.key')];
-  await run('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
-    ...['-subj', '/CN=10.0.2.2', '-addext', 'subjectAltName=IP:10.0.2.2'],
-    // Devices without a clock of their own may be some days early.
-    ...['-days', '3650', '-out', certificate, '-keyout', privateKey],
-  ]);
-  const provider = createServer(
-    { cert: await readFile(certificate), key: await readFile(privateKey) },
-    (request, response) => response.end(request.url === '/ip' ? '93.184.215.14' : 'OK'),
-  );
-  await new Promise<void>((ready) => provider.listen(0, '127.0.0.1', ready));
-  return provider;
-}
 
 const start = (reuse?: string) =>
   startVm({

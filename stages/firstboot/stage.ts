@@ -25,8 +25,12 @@ export const firstboot = defineStage({
   ],
   services: () => ({
     enable: ['pi-gateway-firstboot.service', 'pi-gateway-grow.service'],
-    // It makes keys only on what systemd calls a first boot, and skips files of zero bytes.
-    mask: ['sshd-keygen.service'],
+    mask: [
+      // It makes keys only on what systemd calls a first boot, and skips files of zero bytes.
+      'sshd-keygen.service',
+      // Fonts for a console that nobody reads; keyboard-setup.service has the layout.
+      'console-setup.service',
+    ],
   }),
   bundles: [
     { entry: 'firstboot/main.ts', path: '/usr/lib/pi-gateway/firstboot.mjs' },
