@@ -21,7 +21,7 @@ export default defineConfig({
       {
         test: {
           name: 'build',
-          include: ['builder/**/*.build.test.ts'],
+          include: ['{builder,firstboot}/**/*.build.test.ts'],
           testTimeout: 1_200_000,
           hookTimeout: 1_200_000,
           fileParallelism: false,

@@ -158,7 +158,7 @@ export class TestDevice {
       case 'locale':
         return 'C\nC.utf8\nPOSIX\n';
       case 'setupcon':
-      case 'hostnamectl':
+      case 'systemd-run':
       case 'systemctl':
       case 'nmcli':
       case 'visudo':

@@ -1,7 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readDiskLayout } from '../base/disk-layout.ts';
-import { output, run } from '../exec.ts';
+import { run } from '../exec.ts';
 
 /** Takes the card out of a VM that has ended, and gives its bytes to `work`: a sparse raw file. */
 export async function withCard<T>(
@@ -59,14 +59,4 @@ export async function changeBootPartition(
     }
     await run('qemu-img', ['convert', '-O', 'qcow2', card, join(directory, 'disk.qcow2')]);
   });
-}
-
-/** Names of the files at the top of the boot partition. */
-export async function bootPartitionFiles(card: string): Promise<string[]> {
-  const { boot } = await readDiskLayout(card);
-  const listing = await output('mdir', ['-b', '-i', `${card}@@${boot.startBytes}`, '::']);
-  return listing
-    .split('\n')
-    .filter((line) => line !== '' && !line.endsWith('/'))
-    .map((line) => line.replace(/^::\//, ''));
 }

@@ -28,7 +28,9 @@ export async function connectVpnClient(o: {
   const file = join(o.folder, `${link}.conf`);
   await writeFile(file, o.configuration, { mode: 0o600 });
   const stripped = join(o.folder, `${link}.stripped`);
-  await writeFile(stripped, await output('wg-quick', ['strip', file]), { mode: 0o600 });
+  const settings = await output('wg-quick', ['strip', file]);
+  const here = settings.replace(/^Endpoint = .*$/m, `Endpoint = 127.0.0.1:${o.port}`);
+  await writeFile(stripped, here, { mode: 0o600 });
   const tunnel = spawn('setpriv', ['--pdeathsig', 'KILL', 'wireguard-go', '--foreground', link], {
     stdio: 'ignore',
     env: { PATH: hostPath },
@@ -46,8 +48,6 @@ export async function connectVpnClient(o: {
   try {
     await untilThere(link);
     await run('wg', ['setconf', link, stripped]);
-    const peer = value(o.configuration, 'PublicKey')[0] ?? '';
-    await run('wg', ['set', link, 'peer', peer, 'endpoint', `127.0.0.1:${o.port}`]);
     await run('ip', ['link', 'set', link, 'netns', host.namespace]);
     const addresses = value(o.configuration, 'Address');
     for (const address of addresses) await host.run('ip', ['address', 'add', address, 'dev', link]);

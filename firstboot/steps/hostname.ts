@@ -19,9 +19,11 @@ export const hostName: Step = {
       at(system, '/etc/hosts'),
       `${[...others, `127.0.1.1 ${wanted}`].join('\n')}\n`,
     );
-    // Asks systemd-hostnamed, which may name the machine: this service may not. The file is the last, as
-    // it is what tells that all is done.
-    await system.run('hostnamectl', ['--static', 'hostname', wanted]);
     await writeDurably(at(system, '/etc/hostname'), `${wanted}\n`);
+    // This service may not name the running machine, and nobody waits for it; the next boot takes the file.
+    await system.run('systemd-run', [
+      ...['--quiet', '--no-block', '--collect', '--property=Type=oneshot'],
+      ...['hostname', '--file', '/etc/hostname'],
+    ]);
   },
 };
