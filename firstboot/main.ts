@@ -6,7 +6,10 @@ import { isComplete, runFirstBoot } from './run.ts';
 import { deviceSystem, readIfThere } from './system.ts';
 
 // 0: all is done, or was. 1: something is undone; the unit fails, and the next boot tries again.
-const system = deviceSystem((text) => process.stdout.write(`${text}\n`));
+const system = {
+  ...deviceSystem((text) => process.stdout.write(`${text}\n`)),
+  read: new Map(),
+};
 // It makes keys and accounts: a builder's own machine must not be taken for a card that was flashed.
 if ((await readIfThere(factsPath)) === undefined)
   throw new Error(`This is no device of a Pi Gateway image: there is no ${factsPath}`);

@@ -19,8 +19,10 @@ import { wireguardKey } from './steps/wireguard-key.ts';
 /** First boot of this image. The device's own secrets come first: they need nothing of the owner. */
 export const plan: Plan = {
   prepare: [
-    ...[entropy, time, machineId, hostKeys, wireguardKey, ca, ageIdentity, backupPassword, claim],
+    ...[entropy, time, machineId, wireguardKey, ca, ageIdentity, backupPassword, claim],
     ...[settings, hostName, locale, timeZone, keyboard, network, admin, wireguardClient, ddns],
+    // Last, as RSA takes its time, which goes by beside the others.
+    hostKeys,
   ],
   finish: [wipe],
   report,

@@ -29,8 +29,8 @@ export function outcomeLines(outcome: Outcome, notes: readonly string[] = []): s
 
 /**
  * The outcome on the console and in the journal; the device card above the login prompt and on disk;
- * both on the boot partition, which any computer reads; with notes on what of the owner's is not used. The card has the claim code: it is never said,
- * as what is said stays in the journal.
+ * both on the boot partition, which any computer reads; with notes on what of the owner's is not used.
+ * The card has the claim code: it is never said, as what is said stays in the journal.
  */
 export async function report(
   system: System,
@@ -38,10 +38,11 @@ export async function report(
   notes: readonly string[] = [],
 ): Promise<void> {
   const lines = outcomeLines(outcome, notes);
-  for (const line of lines) system.say(line);
   const card = await writeDeviceCard(system);
   await writeDurably(
     join(system.root, system.boot, statusFile),
     [...lines, '', ...card, ''].join('\n'),
   ).catch((error: unknown) => system.say(`${statusFile} cannot be written: ${String(error)}`));
+  // Last: who reads it on the console may cut the power.
+  for (const line of lines) system.say(line);
 }

@@ -62,6 +62,9 @@ async function runSteps(
   outcome: Outcome,
 ): Promise<void> {
   const undone = new Set<string>();
+  const begun = new Map(
+    steps.map((step) => [step.name, step.begin?.(system).catch(() => undefined)]),
+  );
   for (const step of steps) {
     const missing = step.needs?.find((need) => undone.has(need));
     if (missing !== undefined) {
@@ -70,7 +73,7 @@ async function runSteps(
       continue;
     }
     try {
-      await runStep(system, journal, step);
+      await runStep(system, journal, step, begun.get(step.name));
     } catch (error) {
       undone.add(step.name);
       const message = error instanceof Error ? error.message : String(error);
@@ -81,15 +84,21 @@ async function runSteps(
   }
 }
 
-async function runStep(system: System, journal: Journal, step: Step): Promise<void> {
+async function runStep(
+  system: System,
+  journal: Journal,
+  step: Step,
+  begun: Promise<unknown> | undefined,
+): Promise<void> {
   await within(step, system, async (limited) => {
+    const ready = await begun;
     if (await step.check(limited)) {
       if (journal.isOpen(step.name)) await journal.add({ step: step.name, state: 'done' });
       return;
     }
     system.say(`First boot: ${step.name}`);
     await journal.add({ step: step.name, state: 'started' });
-    await step.apply(limited);
+    await step.apply(limited, ready);
     if (!(await step.check(limited)))
       throw new Error('the step ended, but its result does not hold');
     await journal.add({ step: step.name, state: 'done' });

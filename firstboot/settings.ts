@@ -27,7 +27,7 @@ import { imagerCustomisation, withImager } from './imager/customisation.ts';
 import { readOwnerFile, readOwnerText, withoutMark } from './owner-file.ts';
 import { type OwnerYaml, type Problem, parseOwnerYaml } from './owner-yaml.ts';
 import { OwnerError } from './step.ts';
-import { at, readIfThere, type System } from './system.ts';
+import { at, once, readIfThere, type System } from './system.ts';
 
 export const settingsFile = 'gateway-device.yaml';
 export const encryptedSettingsFile = 'gateway-device.yaml.age';
@@ -119,7 +119,11 @@ export type Settings = z.output<typeof settingsSchema>;
  * authorized_keys. Keys of all three are joined.
  * @throws OwnerError that names the file, the line and what to write instead.
  */
-export async function readSettings(system: System): Promise<Settings> {
+export function readSettings(system: System): Promise<Settings> {
+  return once(system, readAll);
+}
+
+async function readAll(system: System): Promise<Settings> {
   const { settings: imager } = await imagerCustomisation(system);
   const settings = withImager(await readOwn(system), imager);
   const keys = await readOwnerText(system, keysFile);
@@ -166,16 +170,6 @@ const shown = 10;
  * repeats a value.
  */
 export function parseSettings(text: string, fileName = settingsFile): Settings {
-  // Each step asks for the settings: on a small Pi, parsing them a dozen times takes seconds.
-  if (parsedLast?.text === text) return structuredClone(parsedLast.settings);
-  const settings = parse(text, fileName);
-  parsedLast = { text, settings: structuredClone(settings) };
-  return settings;
-}
-
-let parsedLast: { text: string; settings: Settings } | undefined;
-
-function parse(text: string, fileName: string): Settings {
   const yaml = parseOwnerYaml(text);
   if (yaml.problems.length > 0) throw settingsError(yaml, yaml.problems, fileName);
   const parsed = settingsSchema.safeParse(yaml.data);

@@ -17,6 +17,8 @@ export type System = {
   /** Where the owner's files lie, below the root. */
   readonly boot: string;
   run(command: string, args: readonly string[], options?: RunOptions): Promise<string>;
+  /** What `once` has read; none: everything is read each time. */
+  readonly read?: Map<unknown, Promise<unknown>>;
   /** A line for the journal and the console: never a secret, the journal stays on the card. */
   say(text: string): void;
 };
@@ -54,6 +56,16 @@ export function deviceSystem(say: (text: string) => void): System {
         child.stdin?.end(options.input ?? '');
       }),
   };
+}
+
+/**
+ * What `work` finds on a machine, found once in a run of first boot: on a small Pi, reading the owner's
+ * files for each step anew takes seconds.
+ */
+export function once<T>(system: System, work: (system: System) => Promise<T>): Promise<T> {
+  const found = (system.read?.get(work) as Promise<T> | undefined) ?? work(system);
+  system.read?.set(work, found);
+  return found;
 }
 
 export function at(system: System, path: string): string {

@@ -158,7 +158,6 @@ export class TestDevice {
       case 'locale':
         return 'C\nC.utf8\nPOSIX\n';
       case 'setupcon':
-      case 'systemd-run':
       case 'systemctl':
       case 'nmcli':
       case 'visudo':

@@ -13,7 +13,7 @@ import {
 import { readOwnerText } from '../owner-file.ts';
 import type { Settings } from '../settings.ts';
 import { OwnerError } from '../step.ts';
-import type { System } from '../system.ts';
+import { once, type System } from '../system.ts';
 import { fromCloudInit } from './cloud-init.ts';
 import { fromFirstrun } from './firstrun.ts';
 import { damaged, type Found } from './found.ts';
@@ -45,7 +45,11 @@ export type ImagerCustomisation = {
  * cloudinit, cloudinit-rpi, systemd, rpi-preseed. Nothing of it is run.
  * @throws OwnerError if a file is damaged, or if there are two customisations.
  */
-export async function imagerCustomisation(system: System): Promise<ImagerCustomisation> {
+export function imagerCustomisation(system: System): Promise<ImagerCustomisation> {
+  return once(system, readCustomisation);
+}
+
+async function readCustomisation(system: System): Promise<ImagerCustomisation> {
   const texts = new Map<string, string>();
   for (const name of imagerFiles) {
     const text = await readOwnerText(system, name);

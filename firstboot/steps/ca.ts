@@ -4,7 +4,7 @@ import {
   type KeyObject,
   X509Certificate,
 } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deviceId } from '../device-id.ts';
 import { buildTime } from '../image.ts';
@@ -40,23 +40,33 @@ const permitted = [
 ];
 
 /** The root of the device's own certificates: EC P-384, self-signed by openssl(1). */
-export const ca: Step = {
+export const ca: Step<Root | undefined> = {
   name: 'internal-ca',
   needs: ['entropy', 'machine-id'],
   check: async (system) => {
     const key = await readKey(system);
     return key !== undefined && matches(await readIfThere(at(system, caPath)), key);
   },
-  apply: async (system) => {
+  begin: async (system) => {
+    const there = await readIfThere(at(system, keyPath));
+    return there === undefined ? await newRoot(system) : undefined;
+  },
+  apply: async (system, begun) => {
     await makeFolder(at(system, folder), 0o700);
-    if (!(await readKey(system))) {
-      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
-      const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-      await writeDurably(at(system, keyPath), pem, 0o600);
-    }
-    await writeDurably(at(system, caPath), await selfSigned(system));
+    const there = (await readKey(system)) && (await readIfThere(at(system, keyPath)));
+    const root = there ? await rootOf(system, there) : (begun ?? (await newRoot(system)));
+    if (!there) await writeDurably(at(system, keyPath), root.key, 0o600);
+    await writeDurably(at(system, caPath), root.certificate);
   },
 };
+
+/** Both in PEM. */
+type Root = { key: string; certificate: string };
+
+async function newRoot(system: System): Promise<Root> {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  return await rootOf(system, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
+}
 
 async function readKey(system: System): Promise<KeyObject | undefined> {
   try {
@@ -81,7 +91,7 @@ function matches(text: string | undefined, key: KeyObject): boolean {
 }
 
 /** `openssl ca`, as it alone takes both dates in every version that devices have (3.0 to 3.5). */
-async function selfSigned(system: System): Promise<string> {
+async function rootOf(system: System, key: string): Promise<Root> {
   // Valid since the image was made: the clock of a first boot may be years off until the network sets it.
   const from = new Date((await buildTime(system)) * 1000);
   const to = new Date(from.getTime() + lifetime * 86_400_000);
@@ -89,20 +99,31 @@ async function selfSigned(system: System): Promise<string> {
   await rm(work, { recursive: true, force: true });
   await makeFolder(work, 0o700);
   const config = join(work, 'openssl.cnf');
-  const key = at(system, keyPath);
-  await writeDurably(config, opensslConfig(work), 0o600);
-  await writeDurably(join(work, 'index.txt'), '', 0o600);
+  const keyFile = join(work, 'root.key');
+  const write = (path: string, text: string) => writeFile(path, text, { mode: 0o600 });
+  await write(config, opensslConfig(work));
+  await write(join(work, 'index.txt'), '');
+  await write(keyFile, key);
   const name = `/O=Pi Gateway/CN=Pi Gateway CA ${await deviceId(system)}`;
   const request = join(work, 'root.csr');
   await system.run('openssl', [
-    ...['req', '-new', '-config', config, '-key', key, '-subj', name, '-out', request],
+    ...['req', '-new', '-config', config, '-key', keyFile, '-subj', name, '-out', request],
   ]);
   const certificate = await system.run('openssl', [
     ...['ca', '-config', config, '-selfsign', '-batch', '-notext'],
-    ...['-keyfile', key, '-in', request, '-startdate', asn1Time(from), '-enddate', asn1Time(to)],
+    ...[
+      '-keyfile',
+      keyFile,
+      '-in',
+      request,
+      '-startdate',
+      asn1Time(from),
+      '-enddate',
+      asn1Time(to),
+    ],
   ]);
   await rm(work, { recursive: true });
-  return certificate;
+  return { key, certificate };
 }
 
 /** GeneralizedTime of RFC 5280 §4.1.2.5.2, as openssl-ca(1) takes it. */

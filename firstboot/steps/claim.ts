@@ -20,26 +20,34 @@ const cost = { ln: 12, r: 8, p: 1 } as const;
  * Who has this code may make the first account of the gateway's own interfaces: no default password, and
  * the first visitor is not the owner. Once it is used the file `code` goes, and `hash` stays.
  */
-export const claim: Step = {
+export const claim: Step<Claim> = {
   name: 'claim-code',
   needs: ['entropy'],
+  begin: async (system) => await newClaim(await readIfThere(at(system, codePath))),
   check: async (system) => {
     const hash = (await readIfThere(at(system, hashPath))) ?? '';
     if (!isHash(hash)) return false;
     const code = await readIfThere(at(system, codePath));
     return code === undefined || (await isClaimCode(code, hash));
   },
-  apply: async (system) => {
+  apply: async (system, begun) => {
     await makeFolder(at(system, claimFolder), 0o700);
-    let code = ((await readIfThere(at(system, codePath))) ?? '').trim();
+    const there = await readIfThere(at(system, codePath));
+    const { code, hash } = begun ?? (await newClaim(there));
     // The code is the first on disk: a hash that is lost or torn is made anew of the same code.
-    if (!isCode(code)) {
-      code = newCode(randomBytes(10));
-      await writeDurably(at(system, codePath), `${code}\n`, 0o600);
-    }
-    await writeDurably(at(system, hashPath), `${await hashOf(code)}\n`, 0o600);
+    if (there !== code) await writeDurably(at(system, codePath), code, 0o600);
+    await writeDurably(at(system, hashPath), hash, 0o600);
   },
 };
+
+/** The content of both files. */
+type Claim = { code: string; hash: string };
+
+/** @param there the code that was made before, if it is one. */
+async function newClaim(there = ''): Promise<Claim> {
+  const code = isCode(there.trim()) ? there.trim() : newCode(randomBytes(10));
+  return { code: `${code}\n`, hash: `${await hashOf(code)}\n` };
+}
 
 /** The code as shown to the owner; undefined once it is used, or before it is made. */
 export async function claimCode(system: System): Promise<string | undefined> {

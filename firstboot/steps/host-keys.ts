@@ -1,4 +1,4 @@
-import { rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Step } from '../step.ts';
 import { at, readIfThere, type System, syncDirectory, writeDurably } from '../system.ts';
@@ -11,22 +11,34 @@ const kinds = [
   { type: 'ed25519', args: [] },
   { type: 'rsa', args: ['-b', '4096'] },
 ] as const;
+type Kind = (typeof kinds)[number];
 
 export const hostKeys: Step = {
   name: 'ssh-host-keys',
   // RSA of 4096 bit is a matter of luck: 1 to 10 s on a Pi 3, ten times that under emulation.
   timeout: 180_000,
   needs: ['entropy'],
+  begin: async (system) => {
+    await Promise.all(
+      kinds.map(async (kind) => {
+        const path = keyPath(system, kind.type);
+        if ((await readIfThere(path)) === undefined) await generate(system, `${path}.new`, kind);
+      }),
+    );
+  },
   check: async (system) => {
-    for (const { type } of kinds) if (!(await isWhole(system, keyPath(system, type)))) return false;
-    return true;
+    const keys = await Promise.all(
+      kinds.map(({ type }) => wholeKey(system, keyPath(system, type))),
+    );
+    return keys.every((key) => key !== undefined);
   },
   apply: async (system) => {
-    for (const { type, args } of kinds) {
-      const path = keyPath(system, type);
-      if (await isWhole(system, path)) continue;
-      await makeKey(system, path, type, args);
-    }
+    await Promise.all(
+      kinds.map(async (kind) => {
+        const path = keyPath(system, kind.type);
+        if (!(await wholeKey(system, path))) await makeKey(system, path, kind);
+      }),
+    );
   },
 };
 
@@ -34,16 +46,15 @@ function keyPath(system: System, type: string): string {
   return at(system, `/etc/ssh/ssh_host_${type}_key`);
 }
 
-/** A key counts if it parses and its public half is the one beside it; a file of zero bytes is none. */
-async function isWhole(system: System, path: string): Promise<boolean> {
+/**
+ * The public half of a key. It counts if it parses and its public half is the one beside it; a file of
+ * zero bytes is none.
+ */
+async function wholeKey(system: System, path: string): Promise<string | undefined> {
   const beside = await readIfThere(`${path}.pub`);
-  if (!beside) return false;
-  try {
-    const derived = await publicHalf(system, path);
-    return sameKey(derived, beside);
-  } catch {
-    return false;
-  }
+  if (!beside) return undefined;
+  const derived = await publicHalf(system, path).catch(() => '');
+  return sameKey(derived, beside) ? beside : undefined;
 }
 
 async function publicHalf(system: System, path: string): Promise<string> {
@@ -55,37 +66,34 @@ function sameKey(a: string, b: string): boolean {
   return words(a) !== '' && words(a) === words(b);
 }
 
-async function makeKey(
-  system: System,
-  path: string,
-  type: string,
-  args: readonly string[],
-): Promise<void> {
-  const temporary = `${path}.new`;
+async function makeKey(system: System, path: string, kind: Kind): Promise<void> {
   // A private key whose public half was lost is kept: peers may know it already.
-  const kept = await publicHalf(system, path).catch(() => undefined);
-  if (kept) {
-    await writeDurably(`${path}.pub`, kept);
-    return;
+  const kept = (await readIfThere(path))
+    ? await publicHalf(system, path).catch(() => undefined)
+    : undefined;
+  if (kept) return await writeDurably(`${path}.pub`, kept);
+  const temporary = `${path}.new`;
+  let made = await wholeKey(system, temporary);
+  if (!made) {
+    await generate(system, temporary, kind);
+    made = await publicHalf(system, temporary);
   }
-  await rm(temporary, { force: true });
-  await rm(`${temporary}.pub`, { force: true });
-  await system.run('ssh-keygen', [
-    '-q',
-    '-t',
-    type,
-    ...args,
-    '-N',
-    '',
-    '-C',
-    'gateway',
-    '-f',
-    temporary,
-  ]);
-  const made = await publicHalf(system, temporary);
-  await system.run('sync', [temporary]);
+  await sync(temporary);
+  await rm(`${temporary}.pub`);
   await rename(temporary, path);
   await syncDirectory(join(path, '..'));
   await writeDurably(`${path}.pub`, made);
-  await rm(`${temporary}.pub`, { force: true });
+}
+
+/** ssh-keygen does not. */
+async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  await file.sync().finally(() => file.close());
+}
+
+async function generate(system: System, path: string, { type, args }: Kind): Promise<void> {
+  await rm(path, { force: true });
+  await rm(`${path}.pub`, { force: true });
+  const names = ['-N', '', '-C', 'gateway', '-f', path];
+  await system.run('ssh-keygen', ['-q', '-t', type, ...args, ...names]);
 }

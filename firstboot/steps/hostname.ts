@@ -2,6 +2,7 @@ import { readSettings } from '../settings.ts';
 import type { Step } from '../step.ts';
 import { at, readIfThere, writeDurably } from '../system.ts';
 
+/** In the files alone: the unit's ExecStopPost= names the running machine, which this process may not. */
 export const hostName: Step = {
   name: 'hostname',
   needs: ['settings'],
@@ -20,10 +21,5 @@ export const hostName: Step = {
       `${[...others, `127.0.1.1 ${wanted}`].join('\n')}\n`,
     );
     await writeDurably(at(system, '/etc/hostname'), `${wanted}\n`);
-    // This service may not name the running machine, and nobody waits for it; the next boot takes the file.
-    await system.run('systemd-run', [
-      ...['--quiet', '--no-block', '--collect', '--property=Type=oneshot'],
-      ...['hostname', '--file', '/etc/hostname'],
-    ]);
   },
 };

@@ -345,6 +345,8 @@ test('no secret is in a file, a line or the status, even if the providers repeat
 
 describe('the program as it lies on the device', () => {
   /** Debian's, where there is one: it is older than the one that runs the tests. */
+  /** Of its unit. */
+  const flags = ['--jitless', '--no-expose-wasm'];
   const node = existsSync('/usr/bin/node') ? '/usr/bin/node' : process.execPath;
 
   test('registers the name, and shows no secret in its arguments and environment', async () => {
@@ -383,7 +385,7 @@ describe('the program as it lies on the device', () => {
         shown += readFileSync(`/proc/${running.child.pid}/${file}`, 'utf8');
       return duckReply(seen);
     };
-    const running = promisify(execFile)(node, [program], {
+    const running = promisify(execFile)(node, [...flags, program], {
       env: {
         CREDENTIALS_DIRECTORY: root,
         STATE_DIRECTORY: dirname(places.state),

@@ -40,7 +40,7 @@ test('starts the program that is bundled, which finds its settings and leaves it
   const text = (await renderStage(ddns)).text(unit);
   const value = (key: string) => new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1] ?? '';
   const [bundle] = ddns.bundles ?? [];
-  expect(value('ExecStart')).toBe(`/usr/bin/node ${bundle?.path}`);
+  expect(value('ExecStart')).toBe(`/usr/bin/node --jitless --no-expose-wasm ${bundle?.path}`);
   const main = await readFile(join(project, bundle?.entry ?? ''), 'utf8');
   const [credential = ''] = value('LoadCredential').split(':');
   expect(main).toContain(`'${credential}'`);

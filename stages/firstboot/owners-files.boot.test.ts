@@ -111,7 +111,7 @@ describe("a card with Raspberry Pi Imager's customisation (cloudinit, cloudinit-
     expect(text).toContain('country=DE');
     expect(text).toContain(`ssid=${Buffer.from('Café').toString('hex')}`);
     expect((await ssh(target(), 'systemctl is-enabled wpa_supplicant@wlan0 || true')).trim()).toBe(
-      'disabled',
+      'enabled',
     );
     expect(
       await ssh(
