@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 export type RunOptions = {
@@ -84,7 +84,7 @@ export async function readIfThere(path: string): Promise<string | undefined> {
 
 /**
  * Writes a file so that after a power cut its name stands for the old content or the new one, never
- * for something between: temporary file, fsync, rename, fsync of the directory.
+ * for something between: temporary file, fsync, rename, fsync of the file and of the directory.
  */
 export async function writeDurably(
   path: string,
@@ -98,13 +98,16 @@ export async function writeDurably(
   const file = await open(temporary, 'wx', mode);
   try {
     await file.writeFile(content);
+    await file.chmod(mode);
+    if (owner) await file.chown(owner.uid, owner.gid);
+    await file.sync();
+    await rename(temporary, path);
+    // vfat writes the entry that a renamed file takes over only with the file, not with its directory
+    // (fs/fat/namei_vfat.c); until then the name stands for the old file's clusters, which are free.
     await file.sync();
   } finally {
     await file.close();
   }
-  await chmod(temporary, mode);
-  if (owner) await chown(temporary, owner.uid, owner.gid);
-  await rename(temporary, path);
   await syncDirectory(dirname(path));
 }
 

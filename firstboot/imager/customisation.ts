@@ -192,17 +192,3 @@ export function withImager(own: Settings, imager: Partial<Settings>): Settings {
     ...(Object.keys(network).length > 0 ? { network } : {}),
   };
 }
-
-/**
- * cmdline.txt without what Imager appends to start its own way of first boot, which is not used here:
- * the script that systemd would run in place of the system, and cloud-init's instance. The Wi-Fi's
- * country (cfg80211.ieee80211_regdom) stays: the kernel heeds it.
- */
-export function withoutImager(commandLine: string): string {
-  const words = commandLine.trim().split(/\s+/);
-  const isImagers = (word: string) =>
-    /^systemd\.run(_success_action|_failure_action)?=/.test(word) ||
-    word === 'systemd.unit=kernel-command-line.target' ||
-    /^ds=nocloud(;|$)/.test(word);
-  return `${words.filter((word) => !isImagers(word)).join(' ')}\n`;
-}

@@ -7,7 +7,7 @@ import { readSettings, type Settings, settingsSchema } from '../settings.ts';
 import { OwnerError } from '../step.ts';
 import type { System } from '../system.ts';
 import { fromCloudInit } from './cloud-init.ts';
-import { imagerCustomisation, imagerFiles, withImager, withoutImager } from './customisation.ts';
+import { imagerCustomisation, imagerFiles, withImager } from './customisation.ts';
 import { fromFirstrun, shellWords } from './firstrun.ts';
 import { fromPreseed } from './preseed.ts';
 import {
@@ -350,13 +350,6 @@ describe("the owner's own file and Imager's together", () => {
     expect(settings.hostname).toBe('own');
     expect(settings.admin?.ssh_authorized_keys).toEqual([key, secondKey, keyOf(4, 'file')]);
   });
-});
-
-test('the command line loses what starts another first boot, and nothing else', () => {
-  for (const { 'cmdline.txt': line } of [cloudInit, firstrun]) {
-    expect(withoutImager(line)).toBe(`${commandLine} cfg80211.ieee80211_regdom=DE\n`);
-    expect(withoutImager(withoutImager(line))).toBe(withoutImager(line));
-  }
 });
 
 test('words of the shell are told apart as the shell does', () => {

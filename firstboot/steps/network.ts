@@ -14,6 +14,7 @@ import { OwnerError, type Step } from '../step.ts';
 import {
   at,
   linkDurably,
+  makeFolder,
   readIfThere,
   type System,
   syncDirectory,
@@ -71,8 +72,10 @@ export const network: Step = {
       if (piece === undefined) {
         await rm(at(system, path));
         await syncDirectory(dirname(at(system, path)));
-      } else if ('link' in piece) await linkDurably(piece.link, at(system, path));
-      else await writeDurably(at(system, path), piece.content, piece.mode);
+      } else if ('link' in piece) {
+        await makeFolder(dirname(at(system, path)), 0o755);
+        await linkDurably(piece.link, at(system, path));
+      } else await writeDurably(at(system, path), piece.content, piece.mode);
     }
     await takeEffect(system, { managed, wifi: wanted.has(startPath) });
   },
