@@ -113,17 +113,27 @@ export async function plug(
 
 /** Removes hosts that a test has made for itself. */
 export async function removeHosts(hosts: readonly LabHost[]): Promise<void> {
-  for (const { namespace } of hosts) await run('ip', ['netns', 'delete', namespace]);
+  await remove(hosts.map(({ namespace }) => namespace));
+}
+
+/** The last takes with it the mount of /run/netns, which ip-netns(8) makes for the first and leaves. */
+async function remove(namespaces: readonly string[]): Promise<void> {
+  for (const name of namespaces) await run('ip', ['netns', 'delete', name]);
+  if ((await output('ip', ['netns', 'list'])).trim() === '')
+    // 32: it is not mounted, or somebody just made another (umount(8)).
+    await run('umount', ['/run/netns'], { okCodes: [32] });
 }
 
 /** Ends what this process started and removes its namespaces, and those of test runs that were killed. */
 export async function removeNamespaces(): Promise<void> {
   await Promise.all([...running].map((one) => one.stop()));
   running.clear();
-  for (const line of (await output('ip', ['netns', 'list'])).split('\n')) {
-    const name = line.split(' ')[0] ?? '';
-    const owner = ours.exec(name)?.[1];
-    if (owner && (Number(owner) === process.pid || !runs(Number(owner))))
-      await run('ip', ['netns', 'delete', name]);
-  }
+  const lines = (await output('ip', ['netns', 'list'])).split('\n');
+  const names = lines.map((line) => line.split(' ')[0] ?? '');
+  await remove(
+    names.filter((name) => {
+      const owner = ours.exec(name)?.[1];
+      return owner !== undefined && (Number(owner) === process.pid || !runs(Number(owner)));
+    }),
+  );
 }
