@@ -127,12 +127,18 @@ export async function linkDurably(target: string, path: string): Promise<void> {
   await syncDirectory(dirname(path));
 }
 
+/** For files that another program wrote. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  await file.sync().finally(() => file.close());
+}
+
 export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();
   } catch (error) {
-    // FAT directories on some kernels refuse fsync; sync(2) at the end covers them.
+    // Some file systems have no fsync of a directory, and nothing takes its place there.
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
   } finally {
     await directory.close();

@@ -20,10 +20,13 @@ const cost = { ln: 12, r: 8, p: 1 } as const;
  * Who has this code may make the first account of the gateway's own interfaces: no default password, and
  * the first visitor is not the owner. Once it is used the file `code` goes, and `hash` stays.
  */
-export const claim: Step<Claim> = {
+export const claim: Step<Claim | undefined> = {
   name: 'claim-code',
   needs: ['entropy'],
-  begin: async (system) => await newClaim(await readIfThere(at(system, codePath))),
+  begin: async (system) => {
+    if ((await readIfThere(at(system, hashPath))) !== undefined) return undefined;
+    return await newClaim(await readIfThere(at(system, codePath)));
+  },
   check: async (system) => {
     const hash = (await readIfThere(at(system, hashPath))) ?? '';
     if (!isHash(hash)) return false;

@@ -1,17 +1,25 @@
-import { open, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Step } from '../step.ts';
-import { at, readIfThere, type System, syncDirectory, writeDurably } from '../system.ts';
+import {
+  at,
+  type RunOptions,
+  readIfThere,
+  type System,
+  syncDirectory,
+  syncFile,
+  writeDurably,
+} from '../system.ts';
 
 /**
  * No ECDSA: its NIST curves are the ones that sshd is told not to use. RSA of 4096 bit: what ssh-audit's
  * policy for Debian 13 asks for. Measured: 2 s under emulation (3072 bit: 1 s), and it is made once.
  */
-const kinds = [
+export const hostKeyKinds = [
   { type: 'ed25519', args: [] },
   { type: 'rsa', args: ['-b', '4096'] },
 ] as const;
-type Kind = (typeof kinds)[number];
+type HostKeyKind = (typeof hostKeyKinds)[number];
 
 export const hostKeys: Step = {
   name: 'ssh-host-keys',
@@ -20,21 +28,22 @@ export const hostKeys: Step = {
   needs: ['entropy'],
   begin: async (system) => {
     await Promise.all(
-      kinds.map(async (kind) => {
+      hostKeyKinds.map(async (kind) => {
         const path = keyPath(system, kind.type);
-        if ((await readIfThere(path)) === undefined) await generate(system, `${path}.new`, kind);
+        if ((await readIfThere(path)) === undefined)
+          await generateHostKey(system, `${path}.new`, kind);
       }),
     );
   },
   check: async (system) => {
     const keys = await Promise.all(
-      kinds.map(({ type }) => wholeKey(system, keyPath(system, type))),
+      hostKeyKinds.map(({ type }) => wholeKey(system, keyPath(system, type))),
     );
     return keys.every((key) => key !== undefined);
   },
   apply: async (system) => {
     await Promise.all(
-      kinds.map(async (kind) => {
+      hostKeyKinds.map(async (kind) => {
         const path = keyPath(system, kind.type);
         if (!(await wholeKey(system, path))) await makeKey(system, path, kind);
       }),
@@ -57,7 +66,8 @@ async function wholeKey(system: System, path: string): Promise<string | undefine
   return sameKey(derived, beside) ? beside : undefined;
 }
 
-async function publicHalf(system: System, path: string): Promise<string> {
+/** @throws if the private key does not parse. */
+export async function publicHalf(system: System, path: string): Promise<string> {
   return await system.run('ssh-keygen', ['-y', '-P', '', '-f', path]);
 }
 
@@ -66,7 +76,7 @@ function sameKey(a: string, b: string): boolean {
   return words(a) !== '' && words(a) === words(b);
 }
 
-async function makeKey(system: System, path: string, kind: Kind): Promise<void> {
+async function makeKey(system: System, path: string, kind: HostKeyKind): Promise<void> {
   // A private key whose public half was lost is kept: peers may know it already.
   const kept = (await readIfThere(path))
     ? await publicHalf(system, path).catch(() => undefined)
@@ -75,25 +85,25 @@ async function makeKey(system: System, path: string, kind: Kind): Promise<void> 
   const temporary = `${path}.new`;
   let made = await wholeKey(system, temporary);
   if (!made) {
-    await generate(system, temporary, kind);
+    await generateHostKey(system, temporary, kind);
     made = await publicHalf(system, temporary);
   }
-  await sync(temporary);
+  await syncFile(temporary);
   await rm(`${temporary}.pub`);
   await rename(temporary, path);
   await syncDirectory(join(path, '..'));
   await writeDurably(`${path}.pub`, made);
 }
 
-/** ssh-keygen does not. */
-async function sync(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  await file.sync().finally(() => file.close());
-}
-
-async function generate(system: System, path: string, { type, args }: Kind): Promise<void> {
+/** A new key pair in place of what is there; ssh-keygen(1) does not sync it. */
+export async function generateHostKey(
+  system: System,
+  path: string,
+  { type, args }: HostKeyKind,
+  options?: RunOptions,
+): Promise<void> {
   await rm(path, { force: true });
   await rm(`${path}.pub`, { force: true });
   const names = ['-N', '', '-C', 'gateway', '-f', path];
-  await system.run('ssh-keygen', ['-q', '-t', type, ...args, ...names]);
+  await system.run('ssh-keygen', ['-q', '-t', type, ...args, ...names], options);
 }

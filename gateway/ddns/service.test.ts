@@ -344,9 +344,9 @@ test('no secret is in a file, a line or the status, even if the providers repeat
 });
 
 describe('the program as it lies on the device', () => {
-  /** Debian's, where there is one: it is older than the one that runs the tests. */
-  /** Of its unit. */
+  /** Those of its unit. */
   const flags = ['--jitless', '--no-expose-wasm'];
+  /** Debian's, where there is one: it is older than the one that runs the tests. */
   const node = existsSync('/usr/bin/node') ? '/usr/bin/node' : process.execPath;
 
   test('registers the name, and shows no secret in its arguments and environment', async () => {

@@ -1,20 +1,16 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeDeviceCard } from '../../firstboot/device-card.ts';
+import { generateHostKey, hostKeyKinds, publicHalf } from '../../firstboot/steps/host-keys.ts';
 import {
   at,
   readIfThere,
   type System,
   syncDirectory,
+  syncFile,
   writeDurably,
 } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
-
-/** As firstboot/steps/host-keys.ts makes them: Ed25519, and RSA of 4096 bit. */
-const kinds = [
-  { type: 'ed25519', args: [] },
-  { type: 'rsa', args: ['-b', '4096'] },
-] as const;
 
 const stateFile = '/var/lib/pi-gateway/ssh/rotation.json';
 const configFile = '/etc/ssh/sshd_config.d/20-gateway-rotation.conf';
@@ -42,13 +38,13 @@ export async function beginRotation(
       `A rotation is under way until ${running.until}`,
       'Let it end, or end it now: sudo pi-gateway ssh finish-rotation --now',
     );
-  for (const { type, args } of kinds) await makeNext(system, type, args);
+  for (const kind of hostKeyKinds) await makeNext(system, kind);
   const rotation = { until: new Date(o.now.getTime() + o.overlapDays * 86_400_000).toISOString() };
   // The old keys come first in the configuration (10-gateway.conf): sshd proves itself with the first of
   // a type, which clients know, and only announces the others.
   await writeDurably(
     at(system, configFile),
-    `# A rotation of host keys, until ${rotation.until}; pi-gateway ssh finish-rotation removes it.\n${kinds
+    `# A rotation of host keys, until ${rotation.until}; pi-gateway ssh finish-rotation removes it.\n${hostKeyKinds
       .map(({ type }) => `HostKey ${next(type)}\n`)
       .join('')}`,
     0o600,
@@ -68,7 +64,7 @@ export async function finishRotation(
 ): Promise<boolean> {
   const rotation = await readRotation(system);
   if (!rotation || (!o.force && new Date(rotation.until) > o.now)) return false;
-  for (const { type } of kinds) {
+  for (const { type } of hostKeyKinds) {
     const to = at(system, current(type));
     const from = at(system, next(type));
     // A power cut may have come after this key's turn, or within it: the rest is then done again.
@@ -101,7 +97,7 @@ export async function readRotation(system: System): Promise<Rotation | undefined
 
 export async function listHostKeys(system: System): Promise<HostKey[]> {
   const keys: HostKey[] = [];
-  for (const { type } of kinds)
+  for (const { type } of hostKeyKinds)
     for (const [state, path] of [
       ['current', current(type)],
       ['next', next(type)],
@@ -113,24 +109,15 @@ export async function listHostKeys(system: System): Promise<HostKey[]> {
   return keys;
 }
 
-async function makeNext(system: System, type: string, args: readonly string[]): Promise<void> {
-  const path = at(system, next(type));
+async function makeNext(system: System, kind: (typeof hostKeyKinds)[number]): Promise<void> {
+  const path = at(system, next(kind.type));
   const temporary = `${path}.new`;
-  for (const leftover of [path, `${path}.pub`, temporary, `${temporary}.pub`])
-    await rm(leftover, { force: true });
-  await system.run(
-    'ssh-keygen',
-    ['-q', '-t', type, ...args, '-N', '', '-C', 'gateway', '-f', temporary],
-    { timeout: 600_000 },
-  );
-  await system.run('sync', [temporary]);
+  for (const leftover of [path, `${path}.pub`]) await rm(leftover, { force: true });
+  await generateHostKey(system, temporary, kind, { timeout: 600_000 });
+  await syncFile(temporary);
   await rename(`${temporary}.pub`, `${path}.pub`);
   await rename(temporary, path);
   await syncDirectory(join(path, '..'));
-}
-
-function publicHalf(system: System, path: string): Promise<string> {
-  return system.run('ssh-keygen', ['-y', '-P', '', '-f', path]);
 }
 
 async function reload(system: System): Promise<void> {
