@@ -1,11 +1,19 @@
+/**
+ * refused: the input is none; conflict: it is so already, or something else is under way; missing: there is
+ * no such thing; failed: the rest.
+ */
+export type FailureKind = 'refused' | 'conflict' | 'missing' | 'failed';
+
 /** Something that the owner can mend: what is wrong, and what to do. */
 export class GatewayError extends Error {
   readonly fix: string;
+  readonly kind: FailureKind;
 
-  constructor(message: string, fix: string) {
+  constructor(message: string, fix: string, kind: FailureKind = 'failed') {
     super(message);
     this.name = 'GatewayError';
     this.fix = fix;
+    this.kind = kind;
   }
 }
 

@@ -1,0 +1,2 @@
+/** Accounts, sessions and tokens of the API. */
+export type Accounts = object;

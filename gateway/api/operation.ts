@@ -1,0 +1,76 @@
+import type * as z from 'zod';
+import type { Context } from './context.ts';
+
+export const roles = ['viewer', 'admin'] as const;
+export type Role = (typeof roles)[number];
+
+/** Areas that an API token can be limited to; each is read (`vpn:read`) or changed (`vpn:write`). */
+export const areas = [
+  'accounts',
+  'alerts',
+  'compliance',
+  'config',
+  'ddns',
+  'firewall',
+  'logs',
+  'metrics',
+  'services',
+  'status',
+  'updates',
+  'vpn',
+] as const;
+export type Area = (typeof areas)[number];
+
+/** Checked input; what an operation declares no schema for is `undefined`. */
+export type Input<P, Q, B> = { params: P; query: Q; body: B };
+
+type Out<S> = S extends z.ZodType ? z.output<S> : undefined;
+
+/** What an operation answers that is no JSON: a file, a picture. */
+export type Content = { type: string; text: string; headers?: Record<string, string> };
+
+/**
+ * One operation of the API. The server checks by it, the OpenAPI document is made of it, and the conformance
+ * test goes through it; so none of the three can say something else.
+ */
+export type Operation<
+  P extends z.ZodType | undefined = z.ZodType | undefined,
+  Q extends z.ZodType | undefined = z.ZodType | undefined,
+  B extends z.ZodType | undefined = z.ZodType | undefined,
+  R extends z.ZodType | undefined = z.ZodType | undefined,
+> = {
+  /** operationId, camelCase and unique: `vpnAddClient`. */
+  id: string;
+  method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+  /** Below /api/v1, parameters in braces: `/vpn/clients/{name}`. */
+  path: string;
+  area: Area;
+  summary: string;
+  /** The least role that may; `public` needs no credentials at all. */
+  role: Role | 'public';
+  /** z.object of path parameters (all strings). */
+  params?: P;
+  query?: Q;
+  /** JSON body. */
+  body?: B;
+  /** JSON answer; none: 204, or `content`. */
+  response?: R;
+  /** Media type of an answer that is no JSON; `run` then gives a Content. */
+  content?: string;
+  /** 200 unless said; 204 without response and content. */
+  status?: number;
+  run(
+    context: Context,
+    input: Input<Out<P>, Out<Q>, Out<B>>,
+  ): Promise<R extends z.ZodType ? z.input<R> : Content | undefined>;
+};
+
+/** Types an operation by its schemas. */
+export function defineOperation<
+  P extends z.ZodType | undefined = undefined,
+  Q extends z.ZodType | undefined = undefined,
+  B extends z.ZodType | undefined = undefined,
+  R extends z.ZodType | undefined = undefined,
+>(operation: Operation<P, Q, B, R>): Operation<P, Q, B, R> {
+  return operation;
+}

@@ -1,0 +1,9 @@
+import type * as z from 'zod';
+
+/** Everything that the helper does, by name: `area.verb`. Each area has its own table in `<area>/verbs.ts`. */
+export const verbs = {} as const;
+
+export type Verbs = typeof verbs;
+export type VerbName = keyof Verbs & string;
+export type VerbArgs<N extends VerbName> = z.input<Verbs[N]['args']>;
+export type VerbResult<N extends VerbName> = z.output<Verbs[N]['result']>;
