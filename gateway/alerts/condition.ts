@@ -1,0 +1,14 @@
+/**
+ * What monitoring finds each time it looks: a threshold that is exceeded for long enough, a check that has
+ * failed. Whether anybody is told, once, now, is the alerts' business.
+ */
+export type Condition = {
+  /** `threshold:memory`, `check:unit:ssh.service`. */
+  source: string;
+  active: boolean;
+  severity: 'info' | 'warning' | 'critical';
+  /** For the owner: what, how much, what to do. Never a secret. */
+  text: string;
+  /** Sources whose own condition explains this one. */
+  needs: readonly string[];
+};
