@@ -4,6 +4,7 @@ import type { KernelState } from '../kernel-state.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { Accounts } from './accounts/accounts.ts';
 import type { Principal } from './accounts/principal.ts';
+import type { Exchange } from './exchange.ts';
 
 /** What an operation may use. It runs without privileges: what needs root goes to the helper. */
 export type Context = {
@@ -18,4 +19,6 @@ export type Context = {
   kernel: KernelState;
   monitor: Monitor;
   accounts: Accounts;
+  /** The HTTP exchange itself, for the operations of sessions and events; no other area needs it. */
+  exchange?: Exchange;
 };

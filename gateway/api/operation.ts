@@ -21,6 +21,11 @@ export const areas = [
 ] as const;
 export type Area = (typeof areas)[number];
 
+export const scopes = areas.flatMap((area) => [`${area}:read`, `${area}:write`] as const);
+export type Scope = `${Area}:${'read' | 'write'}`;
+
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
 /** Checked input; what an operation declares no schema for is `undefined`. */
 export type Input<P, Q, B> = { params: P; query: Q; body: B };
 
@@ -38,16 +43,24 @@ export type Operation<
   Q extends z.ZodType | undefined = z.ZodType | undefined,
   B extends z.ZodType | undefined = z.ZodType | undefined,
   R extends z.ZodType | undefined = z.ZodType | undefined,
+  I extends string = string,
+  M extends Method = Method,
+  Path extends string = string,
 > = {
   /** operationId, camelCase and unique: `vpnAddClient`. */
-  id: string;
-  method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+  id: I;
+  method: M;
   /** Below /api/v1, parameters in braces: `/vpn/clients/{name}`. */
-  path: string;
+  path: Path;
   area: Area;
   summary: string;
   /** The least role that may; `public` needs no credentials at all. */
   role: Role | 'public';
+  /**
+   * True if an API token may not do it, whatever its scopes: one that could make accounts or tokens would
+   * have no limits.
+   */
+  personal?: true;
   /** z.object of path parameters (all strings). */
   params?: P;
   query?: Q;
@@ -65,12 +78,15 @@ export type Operation<
   ): Promise<R extends z.ZodType ? z.input<R> : Content | undefined>;
 };
 
-/** Types an operation by its schemas. */
+/** Types an operation by its schemas; its id, method and path stay literal, so that clients are typed by them. */
 export function defineOperation<
   P extends z.ZodType | undefined = undefined,
   Q extends z.ZodType | undefined = undefined,
   B extends z.ZodType | undefined = undefined,
   R extends z.ZodType | undefined = undefined,
->(operation: Operation<P, Q, B, R>): Operation<P, Q, B, R> {
+  I extends string = string,
+  M extends Method = Method,
+  Path extends string = string,
+>(operation: Operation<P, Q, B, R, I, M, Path>): Operation<P, Q, B, R, I, M, Path> {
   return operation;
 }

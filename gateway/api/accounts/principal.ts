@@ -1,11 +1,11 @@
-import type { Area, Role } from '../operation.ts';
+import type { Role, Scope } from '../operation.ts';
 
 /** Who a request comes from, once its credentials are proven. */
 export type Principal = {
-  /** Account, or the token's name. */
+  /** Account, the token's name, or the login name of who is root at the command line. */
   name: string;
   role: Role;
-  via: 'session' | 'token';
+  via: 'session' | 'token' | 'cli';
   /** What a token is limited to; undefined: all that its role may. */
-  scopes: readonly `${Area}:${'read' | 'write'}`[] | undefined;
+  scopes: readonly Scope[] | undefined;
 };

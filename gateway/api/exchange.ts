@@ -1,0 +1,13 @@
+import type { Topic } from './events/topics.ts';
+
+/** What of one HTTP exchange an operation may see and do. */
+export type Exchange = {
+  /** The secret of the session that the request came with; undefined: none, or a token. */
+  session: string | undefined;
+  /** Gives the browser a session's secret, or takes it away. */
+  setSession(secret: string | undefined): void;
+  /** Answers with events until either side ends it. */
+  stream(topics: readonly Topic[]): Promise<void>;
+  /** The OpenAPI document of all operations that the server has. */
+  document(): Record<string, unknown>;
+};
