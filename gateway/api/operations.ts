@@ -1,9 +1,23 @@
+import { complianceOperations } from '../compliance/operations.ts';
+import { ddnsOperations } from '../ddns/operations.ts';
+import { logsOperations } from '../logs/operations.ts';
+import { servicesOperations } from '../services/operations.ts';
+import { statusOperations } from '../status/operations.ts';
 import { accountsOperations } from './accounts/operations.ts';
 import { events } from './events/operations.ts';
 import { openapi } from './openapi/operations.ts';
 
 /** Everything that the API does. Each area has its own list in `<area>/operations.ts`. */
-export const operations = [...accountsOperations, events, openapi] as const;
+export const operations = [
+  ...accountsOperations,
+  ...complianceOperations,
+  ...ddnsOperations,
+  ...logsOperations,
+  ...servicesOperations,
+  ...statusOperations,
+  events,
+  openapi,
+] as const;
 
 export type Operations = (typeof operations)[number];
 export type OperationId = Operations['id'];

@@ -1,7 +1,14 @@
 import type * as z from 'zod';
+import { complianceVerbs } from '../compliance/verbs.ts';
+import { ddnsVerbs } from '../ddns/verbs.ts';
+import { servicesVerbs } from '../services/verbs.ts';
 
 /** Everything that the helper does, by name: `area.verb`. Each area has its own table in `<area>/verbs.ts`. */
-export const verbs = {} as const;
+export const verbs = {
+  ...complianceVerbs,
+  ...ddnsVerbs,
+  ...servicesVerbs,
+} as const;
 
 export type Verbs = typeof verbs;
 export type VerbName = keyof Verbs & string;
