@@ -4,8 +4,8 @@ import type { Step } from '../step.ts';
 import { at, makeFolder, readIfThere, type System, writeDurably } from '../system.ts';
 
 export const claimFolder = '/var/lib/pi-gateway/claim';
-const codePath = `${claimFolder}/code`;
-const hashPath = `${claimFolder}/hash`;
+export const codePath = `${claimFolder}/code`;
+export const hashPath = `${claimFolder}/hash`;
 
 /** Crockford's base32: no I, L, O and U, which are read wrong (crockford.com/base32.html). */
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
