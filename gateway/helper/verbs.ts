@@ -7,6 +7,8 @@ import { auditVerbs } from './audit-verbs.ts';
 
 /** Everything that the helper does, by name: `area.verb`. Each area has its own table in `<area>/verbs.ts`. */
 export const verbs = {
+  ...auditVerbs,
+  ...claimVerbs,
   ...complianceVerbs,
   ...ddnsVerbs,
   ...servicesVerbs,
