@@ -1,14 +1,20 @@
 import { complianceOperations } from '../compliance/operations.ts';
 import { ddnsOperations } from '../ddns/operations.ts';
+import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
 import { servicesOperations } from '../services/operations.ts';
+import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
+import { updatesOperations } from '../updates/operations.ts';
 import { accountsOperations } from './accounts/operations.ts';
 import { events } from './events/operations.ts';
 import { openapi } from './openapi/operations.ts';
 
 /** Everything that the API does. Each area has its own list in `<area>/operations.ts`. */
 export const operations = [
+  ...updatesOperations,
+  ...firewallOperations,
+  ...configOperations,
   ...accountsOperations,
   ...complianceOperations,
   ...ddnsOperations,

@@ -2,11 +2,17 @@ import type * as z from 'zod';
 import { claimVerbs } from '../claim/verbs.ts';
 import { complianceVerbs } from '../compliance/verbs.ts';
 import { ddnsVerbs } from '../ddns/verbs.ts';
+import { firewallVerbs } from '../firewall/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
+import { configVerbs } from '../settings/verbs.ts';
+import { updateVerbs } from '../updates/verbs.ts';
 import { auditVerbs } from './audit-verbs.ts';
 
 /** Everything that the helper does, by name: `area.verb`. Each area has its own table in `<area>/verbs.ts`. */
 export const verbs = {
+  ...updateVerbs,
+  ...firewallVerbs,
+  ...configVerbs,
   ...auditVerbs,
   ...claimVerbs,
   ...complianceVerbs,
