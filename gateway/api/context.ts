@@ -1,4 +1,5 @@
 import type { System } from '../../firstboot/system.ts';
+import type { Alerts } from '../alerts/alerts.ts';
 import type { VerbArgs, VerbName, VerbResult } from '../helper/verbs.ts';
 import type { KernelState } from '../kernel-state.ts';
 import type { Monitor } from '../monitor/monitor.ts';
@@ -18,6 +19,7 @@ export type Context = {
   system: System;
   kernel: KernelState;
   monitor: Monitor;
+  alerts: Alerts;
   accounts: Accounts;
   /** The HTTP exchange itself, for the operations of sessions and events; no other area needs it. */
   exchange?: Exchange;

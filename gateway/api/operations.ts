@@ -1,7 +1,9 @@
+import { alertOperations } from '../alerts/operations.ts';
 import { complianceOperations } from '../compliance/operations.ts';
 import { ddnsOperations } from '../ddns/operations.ts';
 import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
+import { monitorOperations } from '../monitor/operations.ts';
 import { servicesOperations } from '../services/operations.ts';
 import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
@@ -12,6 +14,7 @@ import { openapi } from './openapi/operations.ts';
 
 /** Everything that the API does. Each area has its own list in `<area>/operations.ts`. */
 export const operations = [
+  ...alertOperations,
   ...updatesOperations,
   ...firewallOperations,
   ...configOperations,
@@ -19,6 +22,7 @@ export const operations = [
   ...complianceOperations,
   ...ddnsOperations,
   ...logsOperations,
+  ...monitorOperations,
   ...servicesOperations,
   ...statusOperations,
   events,
