@@ -1,8 +1,9 @@
 import { networkOf, networksOverlap, parseCidr } from '../../builder/config/fields.ts';
 import type { GatewayConfig, OptionProblem, Zone } from '../define.ts';
+import { forwardMistakes } from './forwards.ts';
 import { served } from './network.ts';
 import type { FirewallOptions } from './options.ts';
-import { bridgeOf, openPorts, type Policy, policyOf, vpnInterface, zoneOf } from './zones.ts';
+import { bridgeOf, type Policy, policyOf, vpnInterface } from './zones.ts';
 
 type Path = readonly (string | number)[];
 type Claim = { path: Path; text: string; owner: string };
@@ -148,41 +149,10 @@ function allowProblems(o: FirewallOptions, policy: Policy): OptionProblem[] {
 }
 
 function forwardProblems(o: FirewallOptions, policy: Policy): OptionProblem[] {
-  const seen = new Map<string, number>();
-  return o.forwards.flatMap((forward, index) => {
-    const problems: OptionProblem[] = [];
-    const at = (key: string, message: string) =>
-      problems.push({ path: ['forwards', index, key], message });
-    if ((forward.tcp === undefined) === (forward.udp === undefined)) {
-      at('to', 'needs one port of the wan address: tcp or udp, e.g. {tcp: 443, to: 192.168.40.10}');
-      return problems;
-    }
-    const protocol = forward.tcp === undefined ? 'udp' : 'tcp';
-    const port = forward.tcp ?? forward.udp ?? 0;
-    const own = openPorts(policy, 'wan').find(
-      (one) => one.protocol === protocol && one.port === port,
-    );
-    if (own) at(protocol, `port ${port} of the wan address is the gateway's own, for ${own.name}`);
-    const key = `${protocol} ${port} ${forward.to.includes(':') ? 6 : 4}`;
-    const twin = seen.get(key);
-    if (twin !== undefined) at(protocol, `port ${port} is forwarded already, by forwards[${twin}]`);
-    seen.set(key, index);
-    const home = zoneOf(policy, forward.to);
-    if (!home)
-      at('to', `is in no zone's network; the zones have ${describeNetworks(policy) || 'none'}`);
-    else if (home.addresses.some((address) => networksOverlap(address, forward.to)))
-      at(
-        'to',
-        `is the gateway's own address in the zone ${home.name}; open_${protocol} opens ports`,
-      );
-    return problems;
-  });
-}
-
-function describeNetworks(policy: Policy): string {
-  return policy.zones
-    .flatMap((zone) => zone.networks.map((network) => `${network} (${zone.name})`))
-    .join(', ');
+  return forwardMistakes(policy, o.forwards).map(({ index, key, message }) => ({
+    path: ['forwards', index, key],
+    message,
+  }));
 }
 
 /** A service that answers only to zones which are not there: with SSH, nobody could get in. */

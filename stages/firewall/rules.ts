@@ -46,7 +46,8 @@ type InnerZone = Destination & {
   passes: readonly Zone[];
 };
 
-type ForwardRules = { name: string; nat: string; pass: string; hairpin: string };
+/** Rules of one port forward, for the chains of destinations, of what passes and of translated sources. */
+export type ForwardRules = { name: string; nat: string; pass: string; hairpin: string };
 
 const family = (address: string): 'ip' | 'ip6' => (address.includes(':') ? 'ip6' : 'ip');
 const only = (kind: 'ip' | 'ip6', addresses: readonly string[]) =>
@@ -132,7 +133,13 @@ function allowRules(one: Allow): string[] {
  * the wan side, also when it comes from within (hairpin); the way back of a connection from the
  * server's own zone must lead through the gateway too.
  */
-function forwardRules(policy: Policy, forward: Forward): ForwardRules {
+export function forwardRules(
+  policy: Policy,
+  forward: Forward & {
+    /** Only sources of this network. */
+    from?: string | undefined;
+  },
+): ForwardRules {
   const protocol = forward.tcp === undefined ? 'udp' : 'tcp';
   const outside = forward.tcp ?? forward.udp ?? 0;
   const port = forward.port ?? outside;
@@ -142,11 +149,12 @@ function forwardRules(policy: Policy, forward: Forward): ForwardRules {
   const own = home ? only(ip, home.networks) : [];
   const elsewhere = inner.length > 0 ? `${ip} daddr != { ${inner.join(', ')} } ` : '';
   const server = `${ip} daddr ${forward.to} ${protocol} dport ${port}`;
+  const source = forward.from === undefined ? '' : `${ip} saddr ${forward.from} `;
   const target = ip === 'ip6' ? `[${forward.to}]:${port}` : `${forward.to}:${port}`;
   return {
     name: `${protocol} ${outside} → ${target}`,
-    nat: `fib daddr type local ${elsewhere}${protocol} dport ${outside} dnat ${ip} to ${target}`,
-    pass: `oifname @${home?.name ?? 'inside'} ${server} ct status dnat accept`,
+    nat: `${source}fib daddr type local ${elsewhere}${protocol} dport ${outside} dnat ${ip} to ${target}`,
+    pass: `oifname @${home?.name ?? 'inside'} ${source}${server} ct status dnat accept`,
     hairpin: `${ip} saddr { ${own.join(', ')} } ${server} ct status dnat masquerade`,
   };
 }

@@ -217,6 +217,8 @@ export type ZoneReport = {
   }[];
   table: (Cell & { from: Zone; to: Zone; exceptions: string[] })[];
   forwards: string[];
+  /** What all of it was made of: the device's own forwards are checked and printed by it. */
+  policy: Policy;
 };
 
 export function report(policy: Policy): ZoneReport {
@@ -253,5 +255,6 @@ export function report(policy: Policy): ZoneReport {
       (one) =>
         `${one.tcp === undefined ? 'udp' : 'tcp'} ${one.tcp ?? one.udp} → ${one.to} port ${one.port ?? one.tcp ?? one.udp}`,
     ),
+    policy,
   };
 }
