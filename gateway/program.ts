@@ -1,0 +1,49 @@
+import { Command } from 'commander';
+
+/** Adds an area's commands. */
+export type AddCommands = (program: Command) => void;
+
+/**
+ * Every area of the command line, by the commands that it adds. Only the one that is asked for is run: on a
+ * small Pi the schemas of all would take most of a second. (In a bundle of one file esbuild keeps what
+ * `import()` names asleep until then.)
+ */
+const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands> }[] = [
+  {
+    commands: ['firewall'],
+    load: async () => (await import('./firewall/command.ts')).addFirewallCommands,
+  },
+  { commands: ['ssh'], load: async () => (await import('./ssh/command.ts')).addSshCommands },
+  { commands: ['vpn'], load: async () => (await import('./vpn/command.ts')).addVpnCommands },
+  { commands: ['ddns'], load: async () => (await import('./ddns/command.ts')).addDdnsCommands },
+  {
+    commands: ['compliance'],
+    load: async () => (await import('./compliance/command.ts')).addCompliance,
+  },
+];
+
+/**
+ * `pi-gateway`, the owner's command on the device.
+ * @param asked the first word of the command line; without one, or with none of ours, all areas are there,
+ *   for the help and for what was probably meant.
+ */
+export async function makeProgram(asked?: string): Promise<Command> {
+  const program = new Command('pi-gateway')
+    .description('Looks after this Pi Gateway.')
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError('(see --help)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Each command has its own --help, with examples, and --json for machines.
+
+Exit codes:
+  0  done; of status and doctor: all is well
+  1  failed; of status and doctor: something deserves a look
+  2  wrong command line; of status and doctor: something has failed`,
+    );
+  const some = areas.filter(({ commands }) => asked !== undefined && commands.includes(asked));
+  for (const { load } of some.length > 0 ? some : areas) (await load())(program);
+  return program;
+}
