@@ -8,6 +8,7 @@ import { servicesOperations } from '../services/operations.ts';
 import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
 import { updatesOperations } from '../updates/operations.ts';
+import { vpnOperations } from '../vpn/operations.ts';
 import { accountsOperations } from './accounts/operations.ts';
 import { events } from './events/operations.ts';
 import { openapi } from './openapi/operations.ts';
@@ -25,6 +26,7 @@ export const operations = [
   ...monitorOperations,
   ...servicesOperations,
   ...statusOperations,
+  ...vpnOperations,
   events,
   openapi,
 ] as const;

@@ -6,6 +6,7 @@ import { firewallVerbs } from '../firewall/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
 import { configVerbs } from '../settings/verbs.ts';
 import { updateVerbs } from '../updates/verbs.ts';
+import { vpnVerbs } from '../vpn/verbs.ts';
 import { auditVerbs } from './audit-verbs.ts';
 
 /** Everything that the helper does, by name: `area.verb`. Each area has its own table in `<area>/verbs.ts`. */
@@ -18,6 +19,7 @@ export const verbs = {
   ...complianceVerbs,
   ...ddnsVerbs,
   ...servicesVerbs,
+  ...vpnVerbs,
 } as const;
 
 export type Verbs = typeof verbs;
