@@ -7,7 +7,7 @@ export type Actor = {
   /** The account or token of the API, the login name behind sudo, or the unit. */
   name: string;
   /** Where an API client came from. */
-  address?: string;
+  address?: string | undefined;
 };
 
 /**
