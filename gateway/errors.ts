@@ -17,6 +17,14 @@ export class GatewayError extends Error {
   }
 }
 
+/** Another part of the gateway does not answer now: nothing was wrong with what was asked, and later it may be done. */
+export class UnavailableError extends GatewayError {
+  constructor(message: string, fix: string) {
+    super(message, fix, 'failed');
+    this.name = 'UnavailableError';
+  }
+}
+
 /** Says on stderr what went wrong and what to do. @returns the exit code. */
 export function present(error: unknown): number {
   const message = error instanceof Error ? error.message : String(error);

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, UnavailableError } from '../errors.ts';
 import { readLines } from './lines.ts';
 import { type Helper, longestLine, reply } from './protocol.ts';
 import type { Actor } from './verb.ts';
@@ -126,15 +126,18 @@ function lateError(verb: string, timeout: number): GatewayError {
   );
 }
 
-function lostError(): GatewayError {
-  return new GatewayError(
+function lostError(): UnavailableError {
+  return new UnavailableError(
     'The helper ended before it answered: what was asked for may have been done or not',
     'See how things are now, and why it ended: sudo journalctl -u pi-gateway-helper',
   );
 }
 
-function unreachableError(path: string, cause: NodeJS.ErrnoException | undefined): GatewayError {
-  return new GatewayError(
+function unreachableError(
+  path: string,
+  cause: NodeJS.ErrnoException | undefined,
+): UnavailableError {
+  return new UnavailableError(
     `The helper cannot be reached at ${path}: ${cause?.code ?? 'no answer'}`,
     'Start it: sudo systemctl start pi-gateway-helper.socket',
   );
