@@ -11,6 +11,7 @@ import { connectHelper } from '../helper/client.ts';
 import type { Helper } from '../helper/protocol.ts';
 import { serveHelper } from '../helper/server.ts';
 import type { Actor } from '../helper/verb.ts';
+import { newClaimVerbs } from './verbs.ts';
 
 const visitor: Actor = { via: 'api', name: 'nobody', address: '10.66.0.2' };
 
@@ -25,12 +26,9 @@ beforeEach(async () => {
   await claim.apply(device.system);
   code = (await claimCode(device.system)) ?? '';
   folder = await mkdtemp(join(tmpdir(), 'pi-gateway-claim-'));
-  // Its count of wrong codes is the process's own: each test has a new one.
-  vi.resetModules();
-  const { claimVerbs } = await import('./verbs.ts');
   ({ server } = serveHelper({
     system: device.system,
-    verbs: claimVerbs,
+    verbs: newClaimVerbs(),
     idle: 60_000,
     patience: 10_000,
   }));

@@ -23,39 +23,56 @@ import { defineVerb } from '../helper/verb.ts';
 /** Wrong codes a minute. With 80 random bits even more would be no danger; each costs the Pi 4 MiB and some time. */
 const triesPerMinute = 5;
 
-/** When the last wrong codes were given, in milliseconds of the clock that never jumps. */
-let wrong: number[] = [];
+/** The verbs, with a count of wrong codes of their own. */
+export function newClaimVerbs() {
+  const tries = new WrongTries();
+  return {
+    'claim.status': defineVerb({
+      summary: 'Whether the claim code of first boot is still to be used',
+      args: z.strictObject({}),
+      result: z.strictObject({ open: z.boolean() }),
+      changes: false,
+      run: async (system) => ({ open: (await claimCode(system)) !== undefined }),
+    }),
+    'claim.use': defineVerb({
+      summary: 'Uses the claim code up: who has it may make the first account',
+      args: z.strictObject({ code: z.string().min(1).max(64) }),
+      result: z.null(),
+      changes: true,
+      audited: () => ({}),
+      run: async (system, { code }) => {
+        await useClaim(system, code, tries);
+        return null;
+      },
+    }),
+  } as const;
+}
 
-export const claimVerbs = {
-  'claim.status': defineVerb({
-    summary: 'Whether the claim code of first boot is still to be used',
-    args: z.strictObject({}),
-    result: z.strictObject({ open: z.boolean() }),
-    changes: false,
-    run: async (system) => ({ open: (await claimCode(system)) !== undefined }),
-  }),
-  'claim.use': defineVerb({
-    summary: 'Uses the claim code up: who has it may make the first account',
-    args: z.strictObject({ code: z.string().min(1).max(64) }),
-    result: z.null(),
-    changes: true,
-    audited: () => ({}),
-    run: async (system, { code }) => {
-      await useClaim(system, code);
-      return null;
-    },
-  }),
-} as const;
+export const claimVerbs = newClaimVerbs();
+
+/** A helper that has ended forgets them: that takes a minute without any, which forgets them too. */
+class WrongTries {
+  /** In milliseconds of the clock that never jumps. */
+  #times: number[] = [];
+
+  areTooMany(): boolean {
+    const now = performance.now();
+    this.#times = this.#times.filter((time) => now - time < 60_000);
+    return this.#times.length >= triesPerMinute;
+  }
+
+  add(): void {
+    this.#times.push(performance.now());
+  }
+}
 
 /**
  * The code works once: its file is gone, and on disk so, before this returns. Verbs that change run one
  * after the other, so of two who have it the second finds it used.
  * @throws GatewayError if it is none, or there is none to use.
  */
-async function useClaim(system: System, code: string): Promise<void> {
-  const now = performance.now();
-  wrong = wrong.filter((time) => now - time < 60_000);
-  if (wrong.length >= triesPerMinute)
+async function useClaim(system: System, code: string, tries: WrongTries): Promise<void> {
+  if (tries.areTooMany())
     throw new GatewayError('Too many wrong claim codes', 'Wait a minute and try again', 'conflict');
   const hash = await readIfThere(at(system, hashPath));
   if ((await claimCode(system)) === undefined || hash === undefined)
@@ -65,7 +82,7 @@ async function useClaim(system: System, code: string): Promise<void> {
       'missing',
     );
   if (!(await isClaimCode(code, hash))) {
-    wrong.push(now);
+    tries.add();
     throw new GatewayError(
       'That is not the claim code of this gateway',
       'It is above the login prompt on the screen, and in gateway-status.txt on the boot partition',
