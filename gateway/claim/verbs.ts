@@ -23,6 +23,22 @@ import { defineVerb } from '../helper/verb.ts';
 /** Wrong codes a minute. With 80 random bits even more would be no danger; each costs the Pi 4 MiB and some time. */
 const triesPerMinute = 5;
 
+/** A helper that has ended forgets them: that takes a minute without any, which forgets them too. */
+class WrongTries {
+  /** In milliseconds of the clock that never jumps. */
+  #times: number[] = [];
+
+  areTooMany(): boolean {
+    const now = performance.now();
+    this.#times = this.#times.filter((time) => now - time < 60_000);
+    return this.#times.length >= triesPerMinute;
+  }
+
+  add(): void {
+    this.#times.push(performance.now());
+  }
+}
+
 /** The verbs, with a count of wrong codes of their own. */
 export function newClaimVerbs() {
   const tries = new WrongTries();
@@ -49,22 +65,6 @@ export function newClaimVerbs() {
 }
 
 export const claimVerbs = newClaimVerbs();
-
-/** A helper that has ended forgets them: that takes a minute without any, which forgets them too. */
-class WrongTries {
-  /** In milliseconds of the clock that never jumps. */
-  #times: number[] = [];
-
-  areTooMany(): boolean {
-    const now = performance.now();
-    this.#times = this.#times.filter((time) => now - time < 60_000);
-    return this.#times.length >= triesPerMinute;
-  }
-
-  add(): void {
-    this.#times.push(performance.now());
-  }
-}
 
 /**
  * The code works once: its file is gone, and on disk so, before this returns. Verbs that change run one
