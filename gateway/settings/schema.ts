@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { alertSettings } from '../alerts/settings.ts';
+import { apiSettings } from '../api/settings.ts';
 import { firewallSettings } from '../firewall/settings.ts';
 import { monitorSettings } from '../monitor/settings.ts';
 import { updateSettings } from '../updates/settings.ts';
@@ -7,11 +8,12 @@ import { vpnSettings } from '../vpn/settings.ts';
 
 /** Everything that an owner may set on the device: /etc/pi-gateway/gateway.yaml. Every key is optional. */
 export const settingsSchema = z.strictObject({
-  alerts: alertSettings.prefault({}).describe('Whom alerts are sent to, and when'),
-  firewall: firewallSettings.prefault({}).describe('Port forwards'),
-  monitor: monitorSettings.prefault({}).describe('What is watched, and its limits'),
-  updates: updateSettings.prefault({}).describe('Updates of Debian packages'),
-  vpn: vpnSettings.prefault({}).describe('What new VPN clients get'),
+  api: z.prefault(apiSettings, {}).describe('API and dashboard'),
+  monitor: z.prefault(monitorSettings, {}).describe('What is watched, and from when on it is told'),
+  alerts: z.prefault(alertSettings, {}).describe('Whom the gateway tells, and how'),
+  vpn: z.prefault(vpnSettings, {}).describe('What new VPN clients get'),
+  firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
+  updates: z.prefault(updateSettings, {}).describe('Updates of Debian packages'),
 });
 
 export type Settings = z.output<typeof settingsSchema>;

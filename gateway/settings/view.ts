@@ -6,12 +6,12 @@ import * as z from 'zod';
 export const longestText = 65_536;
 
 /** Stands for a secret in what is shown; where it comes back, the secret stays as it is. */
-export const kept = '(secret, unchanged)';
+export const kept = '(secret unchanged)';
 
 export const settingsText = z
   .string()
   .max(longestText)
-  .describe('Text of gateway.yaml; each secret as `(secret, unchanged)`');
+  .describe('Text of gateway.yaml; each secret as `(secret unchanged)`');
 
 /** Keyed, as the text has secrets in it: nobody can try passwords against it. */
 export const digest = z
