@@ -41,6 +41,8 @@ export function deviceSystem(say: (text: string) => void): System {
             timeout: options.timeout ?? commandTimeout,
             // One that hangs may hang in its handler of SIGTERM, too.
             killSignal: 'SIGKILL',
+            // A thousand entries of the journal, each cut at 4096 bytes; node's default is a megabyte.
+            maxBuffer: 8 * 1024 * 1024,
             env: { PATH: '/usr/sbin:/usr/bin', LC_ALL: 'C.UTF-8' },
           },
           (error, stdout, stderr) => {
@@ -88,7 +90,7 @@ export async function readIfThere(path: string): Promise<string | undefined> {
  */
 export async function writeDurably(
   path: string,
-  content: string,
+  content: string | Uint8Array,
   mode = 0o644,
   owner?: { uid: number; gid: number },
 ): Promise<void> {

@@ -1,51 +1,20 @@
 import * as z from 'zod';
 import { defineOperation } from '../api/operation.ts';
-import { GatewayError } from '../errors.ts';
-
-const notYet = (): never => {
-  throw new GatewayError('This is not there yet', 'Wait for the next version');
-};
-
-/** syslog(3): from emerg to debug. */
-export const priorities = [
-  'emerg',
-  'alert',
-  'crit',
-  'err',
-  'warning',
-  'notice',
-  'info',
-  'debug',
-] as const;
-
-/**
- * systemd.unit(5): a unit's name, with the types that have logs. Neither a hyphen first, which would be an
- * option, nor a pattern.
- */
-export const unitName = z
-  .string()
-  .max(255)
-  .regex(
-    /^[A-Za-z0-9_][A-Za-z0-9:_.\\-]*(@[A-Za-z0-9:_.\\-]*)?\.(service|socket|timer|mount|path|slice|scope|target)$/,
-  )
-  .describe('e.g. ssh.service');
-
-/** systemd.journal-fields(7), __CURSOR: opaque to clients, but what it is made of is known. */
-export const cursor = z
-  .string()
-  .max(250)
-  .regex(
-    /^s=[0-9a-f]{32};i=[0-9a-f]{1,16};b=[0-9a-f]{32};m=[0-9a-f]{1,16};t=[0-9a-f]{1,16};x=[0-9a-f]{1,16}$/,
-  );
+import { cursorForm, priorities, readJournal, unitForm } from './journal.ts';
 
 export const logQuery = z.strictObject({
-  unit: unitName.optional(),
+  unit: z.string().max(255).regex(unitForm).optional().describe('e.g. ssh.service'),
   since: z.iso.datetime({ offset: true }).optional(),
   until: z.iso.datetime({ offset: true }).optional(),
   priority: z.enum(priorities).default('debug').describe('This and what is more urgent'),
   text: z.string().min(1).max(200).optional().describe('Part of the message, in either case'),
   limit: z.coerce.number().int().min(1).max(1000).default(200),
-  cursor: cursor.optional().describe('`next` of an earlier answer: what is older than that one'),
+  cursor: z
+    .string()
+    .max(250)
+    .regex(cursorForm)
+    .optional()
+    .describe('`next` of an earlier answer: what is older than that one'),
 });
 
 export const logEntry = z.object({
@@ -70,7 +39,10 @@ export const logList = defineOperation({
     entries: z.array(logEntry),
     next: z.string().nullable().describe('To be sent as `cursor` for older ones; null: no more'),
   }),
-  run: notYet,
+  run: async ({ system }, { query }) => {
+    const { entries, next } = await readJournal(system, query);
+    return { entries, next: next ?? null };
+  },
 });
 
 export const logsOperations = [logList] as const;

@@ -1,10 +1,6 @@
 import * as z from 'zod';
 import { defineOperation } from '../api/operation.ts';
-import { GatewayError } from '../errors.ts';
-
-const notYet = (): never => {
-  throw new GatewayError('This is not there yet', 'Wait for the next version');
-};
+import { serviceViews } from './view.ts';
 
 export const serviceId = z
   .string()
@@ -45,7 +41,7 @@ export const serviceList = defineOperation({
   summary: 'What runs on this gateway: state, health, ports, and what needs what',
   role: 'viewer',
   response: z.object({ services: z.array(service) }),
-  run: notYet,
+  run: async ({ system, monitor }) => ({ services: await serviceViews(system, monitor.checks()) }),
 });
 
 export const restarted = z.object({
@@ -63,7 +59,10 @@ export const serviceRestart = defineOperation({
   role: 'admin',
   params: z.strictObject({ id: serviceId }),
   response: restarted,
-  run: notYet,
+  run: async (context, { params }) => ({
+    id: params.id,
+    ...(await context.call('service.restart', params)),
+  }),
 });
 
 export const servicesOperations = [serviceList, serviceRestart] as const;
