@@ -1,11 +1,79 @@
 import { z } from 'zod';
-import { defineStage } from '../define.ts';
+import { port, zone } from '../../builder/config/fields.ts';
+import { defineStage, type GatewayConfig } from '../define.ts';
+import { type FirewallOptions, firewallOptions } from '../firewall/options.ts';
+import { policyOf } from '../firewall/zones.ts';
+
+const options = z.strictObject({
+  port: port.default(8443).describe('TCP port of the API and the dashboard'),
+  zones: z
+    .array(zone)
+    .default(['lan', 'vpn'])
+    .describe('Zones that it answers to, besides the gateway itself; never wan'),
+  dashboard: z.boolean().default(true).describe('The web dashboard, beside the API'),
+});
+
+type Options = z.output<typeof options>;
 
 export const gateway = defineStage({
   name: 'gateway',
-  summary: "The device's own command: pi-gateway",
+  summary: 'The gateway at work: monitoring, API and dashboard, and its command pi-gateway',
   needs: ['system'],
-  options: z.strictObject({}),
-  packages: () => ['nodejs'],
-  bundles: [{ entry: 'gateway/cli.ts', path: '/usr/bin/pi-gateway' }],
+  options,
+  packages: () => [
+    'nodejs',
+    'openssl', // the API's certificate
+    'logrotate',
+  ],
+  bundles: [
+    { entry: 'gateway/cli.ts', path: '/usr/bin/pi-gateway' },
+    { entry: 'gateway/daemon.ts', path: '/usr/lib/pi-gateway/daemon.mjs' },
+    { entry: 'gateway/helper/main.ts', path: '/usr/lib/pi-gateway/helper.mjs' },
+    { entry: 'gateway/tls/main.ts', path: '/usr/lib/pi-gateway/tls.mjs' },
+  ],
+  services: () => ({
+    enable: [
+      'pi-gateway-helper.socket',
+      'pi-gateway-state.socket',
+      'pi-gateway-tls.timer',
+      'pi-gatewayd.service',
+    ],
+  }),
+  ports: (o) => [{ port: o.port, protocol: 'tcp', zones: o.zones, path: ['port'], name: 'api' }],
+  derive: (o, config) => {
+    const addresses = addressesOf(o, config);
+    return {
+      listen: addresses.map((one) =>
+        one.includes(':') ? `[${one}]:${o.port}` : `${one}:${o.port}`,
+      ),
+      daemon: { port: o.port, addresses, dashboard: o.dashboard },
+    };
+  },
+  validate: (o) =>
+    o.zones.flatMap((name, index) =>
+      name === 'wan'
+        ? [
+            {
+              path: ['zones', index],
+              message:
+                'is wan: the whole internet could try to log in. Take it out; from outside, come through the VPN',
+            },
+          ]
+        : [],
+    ),
+  // Before anything is given to the user; systemd makes it by itself only when /usr is newer than /etc.
+  run: async (chroot) => {
+    await chroot.run('systemd-sysusers', ['/usr/lib/sysusers.d/pi-gateway.conf']);
+  },
 });
+
+/** The gateway's own addresses in the zones that the API answers to, after those of loopback. */
+function addressesOf(o: Options, config: GatewayConfig): string[] {
+  // Without the firewall stage there is one zone whose address is known: the VPN.
+  const firewall =
+    (config.stages.firewall as FirewallOptions | undefined) ?? firewallOptions.parse({});
+  const own = policyOf(firewall, config)
+    .zones.filter(({ name }) => name !== 'wan' && o.zones.includes(name))
+    .flatMap((one) => one.addresses);
+  return [...new Set(['127.0.0.1', '::1', ...own])];
+}
