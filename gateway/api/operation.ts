@@ -90,3 +90,8 @@ export function defineOperation<
 >(operation: Operation<P, Q, B, R, I, M, Path>): Operation<P, Q, B, R, I, M, Path> {
   return operation;
 }
+
+/** What a token needs for an operation. */
+export function scopeOf({ area, method }: { area: Area; method: Method }): Scope {
+  return `${area}:${method === 'get' ? 'read' : 'write'}`;
+}

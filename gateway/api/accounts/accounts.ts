@@ -85,6 +85,9 @@ export type LoginResult =
   /** Too many failures: not even looked at. */
   | { kind: 'wait'; seconds: number };
 
+/** Who is logged in proves its password once more. */
+export type Proof = { kind: 'begun' } | Exclude<LoginResult, { kind: 'begun' }>;
+
 export type NewToken = {
   name: string;
   role: Role;
@@ -294,17 +297,17 @@ export class Accounts {
 
   /**
    * The owner's own change, with the old password. Ends all its sessions but `keep`.
-   * @returns false if `current` is wrong.
+   * @returns what became of the proof by `current`.
    */
   async changePassword(
     name: string,
     current: string,
     next: string,
     from: { address: string; keep?: string | undefined },
-  ): Promise<LoginResult['kind']> {
+  ): Promise<Proof> {
     const account = this.#get(name);
     const proof = await this.#prove(account, current, from.address);
-    if (proof.kind !== 'begun') return proof.kind;
+    if (proof.kind !== 'begun') return proof;
     refuseWeak(next, name);
     const hash = await this.#hasher.hash(next);
     await this.#change(async (stored) => {
@@ -312,7 +315,7 @@ export class Accounts {
       return [replaced(stored, after), undefined];
     });
     this.#sessions.end(name, ({ id }) => id !== from.keep);
-    return 'begun';
+    return { kind: 'begun' };
   }
 
   /** A new secret, in force once `confirmTotp` has a code of it. */
@@ -352,15 +355,15 @@ export class Accounts {
   }
 
   /** @returns what became of the proof by the password. */
-  async endTotp(name: string, password: string, address: string): Promise<LoginResult['kind']> {
+  async endTotp(name: string, password: string, address: string): Promise<Proof> {
     const account = this.#get(name);
     const proof = await this.#prove(account, password, address);
-    if (proof.kind !== 'begun') return proof.kind;
+    if (proof.kind !== 'begun') return proof;
     await this.#change(async (stored) => {
       const { totp: _, ...rest } = this.#get(name);
       return [replaced(stored, rest), undefined];
     });
-    return 'begun';
+    return { kind: 'begun' };
   }
 
   async login(

@@ -1,10 +1,11 @@
 import * as z from 'zod';
 import { GatewayError } from '../../errors.ts';
+import type { Context } from '../context.ts';
+import type { Exchange } from '../exchange.ts';
 import { defineOperation, roles, type Scope, scopes } from '../operation.ts';
-
-const notYet = (): never => {
-  throw new GatewayError('This is not there yet', 'Wait for the next version');
-};
+import { ProblemError, tooMany } from '../problem.ts';
+import type { AccountView, LoginResult, NewSession, SessionView, TokenView } from './accounts.ts';
+import type { Principal } from './principal.ts';
 
 /** As Linux names accounts, so that a name needs no quoting in any file, log line or shell. */
 export const accountName = z
@@ -30,6 +31,8 @@ const totpCode = z
   .meta({ writeOnly: true });
 
 const time = z.iso.datetime();
+
+const iso = (at: number) => new Date(at).toISOString();
 
 export const account = z.object({
   name: accountName,
@@ -71,8 +74,6 @@ export const me = z.object({
   claimed: z.boolean().describe('False until the first account is made with the claim code'),
 });
 
-const totpNeeded = z.boolean();
-
 export const claimStatus = defineOperation({
   id: 'claimStatus',
   method: 'get',
@@ -81,7 +82,7 @@ export const claimStatus = defineOperation({
   summary: 'Whether the gateway has an owner',
   role: 'public',
   response: z.object({ claimed: z.boolean() }),
-  run: notYet,
+  run: async ({ accounts }) => ({ claimed: accounts.claimed() }),
 });
 
 export const claimUse = defineOperation({
@@ -98,7 +99,16 @@ export const claimUse = defineOperation({
   }),
   response: me,
   status: 201,
-  run: notYet,
+  run: async (context, { body }) => {
+    const exchange = exchangeOf(context);
+    const useCode = () => context.call('claim.use', { code: body.code });
+    const from = { address: context.address, client: exchange.client };
+    const result = await context.accounts.claim(body, useCode, from);
+    if (result.kind !== 'begun') throw refusalOf(result);
+    const answer = begun(context, exchange, result.session);
+    await record(context, 'account.add', { name: body.name, role: 'admin' });
+    return answer;
+  },
 });
 
 export const sessionGet = defineOperation({
@@ -109,7 +119,11 @@ export const sessionGet = defineOperation({
   summary: 'Who is logged in',
   role: 'public',
   response: me,
-  run: notYet,
+  run: async ({ accounts, principal, exchange }) => ({
+    account: principal?.via === 'session' ? accountOut(accounts.view(principal.name)) : null,
+    csrf: principal?.via === 'session' ? (exchange?.csrf ?? null) : null,
+    claimed: accounts.claimed(),
+  }),
 });
 
 export const sessionBegin = defineOperation({
@@ -124,8 +138,21 @@ export const sessionBegin = defineOperation({
     password,
     code: totpCode.optional(),
   }),
-  response: me.extend({ code_needed: totpNeeded }),
-  run: notYet,
+  response: me.extend({ code_needed: z.boolean() }),
+  run: async (context, { body }) => {
+    const exchange = exchangeOf(context);
+    const from = { address: context.address, client: exchange.client };
+    const result = await context.accounts.login(body, from);
+    if (result.kind === 'code-needed')
+      return { account: null, csrf: null, claimed: true, code_needed: true };
+    if (result.kind !== 'begun') throw refusalOf(result);
+    // A new secret at each login: one that somebody planted before is of no use (session fixation).
+    if (exchange.session)
+      context.accounts.endSession(exchange.session.account, exchange.session.id);
+    const answer = begun(context, exchange, result.session);
+    record(context, 'session.begin', {});
+    return { ...answer, code_needed: false };
+  },
 });
 
 export const sessionEnd = defineOperation({
@@ -136,7 +163,13 @@ export const sessionEnd = defineOperation({
   summary: 'Logs out',
   role: 'viewer',
   personal: true,
-  run: notYet,
+  run: async (context) => {
+    const exchange = exchangeOf(context);
+    const { session } = exchange;
+    if (session) context.accounts.endSession(session.account, session.id);
+    exchange.setSession(undefined);
+    return undefined;
+  },
 });
 
 export const sessionList = defineOperation({
@@ -148,7 +181,11 @@ export const sessionList = defineOperation({
   role: 'viewer',
   personal: true,
   response: z.object({ sessions: z.array(session) }),
-  run: notYet,
+  run: async ({ accounts, principal, exchange }) => ({
+    sessions: accounts
+      .sessions(asAccount(principal).name)
+      .map((one) => sessionOut(one, exchange?.session?.id)),
+  }),
 });
 
 export const sessionRemove = defineOperation({
@@ -160,7 +197,12 @@ export const sessionRemove = defineOperation({
   role: 'viewer',
   personal: true,
   params: z.strictObject({ id: z.string().min(1).max(64) }),
-  run: notYet,
+  run: async (context, { params }) => {
+    if (!context.accounts.endSession(asAccount(context.principal).name, params.id))
+      throw new GatewayError('You have no such session', 'See which there are', 'missing');
+    record(context, 'session.end', {});
+    return undefined;
+  },
 });
 
 export const accountList = defineOperation({
@@ -171,7 +213,7 @@ export const accountList = defineOperation({
   summary: 'All accounts',
   role: 'admin',
   response: z.object({ accounts: z.array(account) }),
-  run: notYet,
+  run: async ({ accounts }) => ({ accounts: accounts.list().map(accountOut) }),
 });
 
 export const accountAdd = defineOperation({
@@ -185,7 +227,11 @@ export const accountAdd = defineOperation({
   body: z.strictObject({ name: accountName, role: z.enum(roles), password: newPassword }),
   response: account,
   status: 201,
-  run: notYet,
+  run: async (context, { body }) => {
+    const added = await context.accounts.add(body);
+    await record(context, 'account.add', { name: body.name, role: body.role });
+    return accountOut(added);
+  },
 });
 
 export const accountChange = defineOperation({
@@ -204,7 +250,16 @@ export const accountChange = defineOperation({
     totp: z.literal(false).optional(),
   }),
   response: account,
-  run: notYet,
+  run: async (context, { params, body }) => {
+    const changed = await context.accounts.change(params.name, body);
+    await record(context, 'account.change', {
+      name: params.name,
+      ...(body.role ? { role: body.role } : {}),
+      ...(body.password === undefined ? {} : { password: 'another' }),
+      ...(body.totp === undefined ? {} : { totp: body.totp }),
+    });
+    return accountOut(changed);
+  },
 });
 
 export const accountRemove = defineOperation({
@@ -216,7 +271,11 @@ export const accountRemove = defineOperation({
   role: 'admin',
   personal: true,
   params: z.strictObject({ name: accountName }),
-  run: notYet,
+  run: async (context, { params }) => {
+    await context.accounts.remove(params.name);
+    await record(context, 'account.remove', { name: params.name });
+    return undefined;
+  },
 });
 
 export const passwordChange = defineOperation({
@@ -228,7 +287,14 @@ export const passwordChange = defineOperation({
   role: 'viewer',
   personal: true,
   body: z.strictObject({ current: password, next: newPassword }),
-  run: notYet,
+  run: async (context, { body }) => {
+    const { name } = asAccount(context.principal);
+    const from = { address: context.address, keep: context.exchange?.session?.id };
+    const result = await context.accounts.changePassword(name, body.current, body.next, from);
+    if (result.kind !== 'begun') throw wrongPassword(result);
+    await record(context, 'account.password', {});
+    return undefined;
+  },
 });
 
 export const totpBegin = defineOperation({
@@ -242,9 +308,16 @@ export const totpBegin = defineOperation({
   response: z.object({
     secret: z.string().describe('Base32, to be typed in'),
     uri: z.string().describe('otpauth://, for a QR code'),
-    svg: z.string().describe('The QR code'),
+    svg: z.string().nullable().describe('The QR code; null: it cannot be drawn now'),
   }),
-  run: notYet,
+  run: async ({ accounts, principal, system }) => {
+    const begun = accounts.beginTotp(asAccount(principal).name);
+    // On standard input: arguments of a program are for all to read.
+    const svg = await system
+      .run('qrencode', ['--type=SVG', '--output=-'], { input: begun.uri, timeout: 10_000 })
+      .catch(() => null);
+    return { ...begun, svg };
+  },
 });
 
 export const totpConfirm = defineOperation({
@@ -259,7 +332,11 @@ export const totpConfirm = defineOperation({
   response: z.object({
     recovery_codes: z.array(z.string()).describe('Each is good for one login; shown this once'),
   }),
-  run: notYet,
+  run: async (context, { body }) => {
+    const codes = await context.accounts.confirmTotp(asAccount(context.principal).name, body.code);
+    await record(context, 'account.totp', { on: true });
+    return { recovery_codes: codes };
+  },
 });
 
 export const totpEnd = defineOperation({
@@ -271,7 +348,13 @@ export const totpEnd = defineOperation({
   role: 'viewer',
   personal: true,
   body: z.strictObject({ password }),
-  run: notYet,
+  run: async (context, { body }) => {
+    const { name } = asAccount(context.principal);
+    const result = await context.accounts.endTotp(name, body.password, context.address);
+    if (result.kind !== 'begun') throw wrongPassword(result);
+    await record(context, 'account.totp', { on: false });
+    return undefined;
+  },
 });
 
 export const tokenList = defineOperation({
@@ -282,7 +365,7 @@ export const tokenList = defineOperation({
   summary: 'All API tokens, without what they are made of',
   role: 'admin',
   response: z.object({ tokens: z.array(token) }),
-  run: notYet,
+  run: async ({ accounts }) => ({ tokens: accounts.tokens().map(tokenOut) }),
 });
 
 export const tokenAdd = defineOperation({
@@ -301,7 +384,20 @@ export const tokenAdd = defineOperation({
   }),
   response: z.object({ token: z.string(), details: token }),
   status: 201,
-  run: notYet,
+  run: async (context, { body }) => {
+    const { principal } = context;
+    const owner = principal?.via === 'cli' ? `cli/${principal.name}` : asAccount(principal).name;
+    const { token, view } = await context.accounts.addToken(owner, {
+      ...body,
+      expires: body.expires === undefined ? undefined : Date.parse(body.expires),
+    });
+    await record(context, 'token.add', {
+      name: body.name,
+      role: body.role,
+      scopes: body.scopes?.join(' ').slice(0, 256) ?? null,
+    });
+    return { token, details: tokenOut(view) };
+  },
 });
 
 export const tokenRemove = defineOperation({
@@ -313,7 +409,11 @@ export const tokenRemove = defineOperation({
   role: 'admin',
   personal: true,
   params: z.strictObject({ id: z.string().min(1).max(64) }),
-  run: notYet,
+  run: async (context, { params }) => {
+    await context.accounts.removeToken(params.id);
+    await record(context, 'token.remove', { id: params.id });
+    return undefined;
+  },
 });
 
 export const auditEntry = z.object({
@@ -322,9 +422,8 @@ export const auditEntry = z.object({
   via: z.enum(['cli', 'api', 'device']),
   address: z.string().nullable(),
   action: z.string(),
-  details: z.unknown(),
-  outcome: z.enum(['done', 'refused', 'failed']),
-  message: z.string().nullable(),
+  details: z.unknown().describe('What was asked for, without secrets'),
+  outcome: z.enum(['done', 'refused', 'conflict', 'missing', 'failed']),
 });
 
 export const auditList = defineOperation({
@@ -334,11 +433,22 @@ export const auditList = defineOperation({
   area: 'accounts',
   summary: 'What was changed, by whom; the newest first',
   role: 'admin',
-  query: z.strictObject({
-    limit: z.coerce.number().int().min(1).max(500).default(100),
-  }),
+  query: z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100) }),
   response: z.object({ entries: z.array(auditEntry) }),
-  run: notYet,
+  run: async (context, { query }) => {
+    const { entries } = await context.call('audit.list', { limit: query.limit });
+    return {
+      entries: entries.map(({ at, actor, verb, args, outcome }) => ({
+        time: at,
+        name: actor.name,
+        via: actor.via,
+        address: actor.address ?? null,
+        action: verb,
+        details: args ?? null,
+        outcome,
+      })),
+    };
+  },
 });
 
 export const accountsOperations = [
@@ -362,3 +472,99 @@ export const accountsOperations = [
   tokenRemove,
   auditList,
 ] as const;
+
+function exchangeOf({ exchange }: Context): Exchange {
+  if (exchange) return exchange;
+  throw new GatewayError('A session is of a browser', 'Ask over HTTP', 'refused');
+}
+
+/** @throws GatewayError for root at the command line, who is no account. */
+function asAccount(principal: Principal | undefined): Principal {
+  if (principal?.via === 'session') return principal;
+  throw new GatewayError(
+    'At the command line you are root, and no account',
+    'Name the account: sudo pi-gateway account --help',
+    'refused',
+  );
+}
+
+/** From here on the exchange is the account's: in the audit log, too. */
+function begun(
+  context: Context,
+  exchange: Exchange,
+  { secret, csrf, account: view }: NewSession,
+): z.input<typeof me> {
+  exchange.setSession(secret);
+  const { name, role } = view;
+  context.principal = { name, role, via: 'session', scopes: undefined };
+  return { account: accountOut(view), csrf, claimed: context.accounts.claimed() };
+}
+
+type Refusal = Exclude<LoginResult, { kind: 'begun' }>;
+
+/** The same words for an account that is not there and for a wrong password. */
+function refusalOf(result: Refusal): ProblemError {
+  if (result.kind === 'wait')
+    return tooMany(result.seconds, 'Too many logins from here or of this account failed');
+  return new ProblemError(
+    401,
+    'Name, password or code is wrong',
+    'Try again; root can set another password: sudo pi-gateway account password NAME',
+  );
+}
+
+function wrongPassword(result: Refusal): ProblemError {
+  if (result.kind === 'wait') return refusalOf(result);
+  return new ProblemError(400, 'Your password is another', 'Give the one that you log in with');
+}
+
+/**
+ * Puts a change in the audit log. It is done already: where the log cannot be written, the journal has it.
+ * Not awaited where the client should not wait for a helper that starts.
+ */
+async function record(
+  context: Context,
+  action: string,
+  details: Record<string, string | number | boolean | null>,
+): Promise<void> {
+  try {
+    await context.call('audit.record', { action, details });
+  } catch {
+    const { name, via } = context.principal ?? { name: 'nobody', via: 'api' };
+    context.system.say(`Not in the audit log: ${action} by ${name} (${via}, ${context.address})`);
+  }
+}
+
+function accountOut(view: AccountView): z.input<typeof account> {
+  const { name, role, totp, created, passwordChanged } = view;
+  return { name, role, totp, created: iso(created), password_changed: iso(passwordChanged) };
+}
+
+function sessionOut(view: SessionView, current: string | undefined): z.input<typeof session> {
+  return {
+    id: view.id,
+    address: view.address,
+    client: view.client,
+    current: view.id === current,
+    created: iso(view.created),
+    last_used: iso(view.lastUsed),
+    expires: iso(view.expires),
+  };
+}
+
+function tokenOut(view: TokenView): z.input<typeof token> {
+  return {
+    id: view.id,
+    name: view.name,
+    role: view.role,
+    scopes: view.scopes ? view.scopes.filter(isTokenScope) : null,
+    owner: view.owner,
+    created: iso(view.created),
+    expires: view.expires === undefined ? null : iso(view.expires),
+    last_used: view.lastUsed === undefined ? null : iso(view.lastUsed),
+  };
+}
+
+function isTokenScope(scope: Scope): scope is (typeof tokenScopes)[number] {
+  return scope !== 'accounts:write';
+}
