@@ -1,9 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { GatewayError, requireRoot } from '../errors.ts';
+import { painter } from '../terminal.ts';
 import type { Control } from './control.ts';
 import { controls, unitsAsked } from './controls/all.ts';
 import { askMachine, type Facts, factsOfDirectory } from './facts.ts';
-import { detailText, makeReport, painter, reportText } from './report.ts';
+import { detailText, makeReport, reportText } from './report.ts';
 import { assess, assessWhileAsking, type Result } from './score.ts';
 import { tailoring } from './tailoring.ts';
 

@@ -1,4 +1,4 @@
-import { styleText } from 'node:util';
+import type { Paint } from '../terminal.ts';
 import { benchmark, chapters } from './controls/all.ts';
 import { type Result, type Score, type State, score } from './score.ts';
 
@@ -17,14 +17,6 @@ export function makeReport(
   o: { live: boolean; root?: string },
 ): Report {
   return { benchmark, ...o, score: score(results), controls: results };
-}
-
-export type Paint = (style: 'red' | 'green' | 'yellow' | 'dim' | 'bold', text: string) => string;
-
-/** Colours on a terminal, unless NO_COLOR (no-color.org) is set. */
-export function painter(stream: NodeJS.WriteStream): Paint {
-  const colour = stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
-  return (style, text) => (colour ? styleText(style, text, { validateStream: false }) : text);
 }
 
 const word: Record<State, string> = {

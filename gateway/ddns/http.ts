@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { request } from 'node:https';
+import { request as plainRequest } from 'node:http';
+import { request as tlsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { Family } from './address.ts';
@@ -27,6 +28,10 @@ export type HttpOptions = {
   timeout: number;
   /** As dns.lookup; the tests' own names lead to this machine. */
   lookup?: LookupFunction | undefined;
+  /** Takes http:// too, without TLS; who sets it sees to it that the lookup leads to own networks only. */
+  plain?: boolean;
+  /** Ends the exchange early. */
+  signal?: AbortSignal;
 };
 
 /** No answer came: why, without anything of the request. */
@@ -44,7 +49,8 @@ const longestBody = 65_536;
 const systemStore = '/etc/ssl/certs/ca-certificates.crt';
 let system: string[] | undefined;
 
-function trusted(ca: string | undefined): string[] {
+/** What a server's certificate has to be of. @param ca PEM of authorities besides the system's. */
+export function trusted(ca: string | undefined): string[] {
   system ??= existsSync(systemStore) ? [readFileSync(systemStore, 'utf8')] : [...rootCertificates];
   return ca === undefined ? system : [...system, ca];
 }
@@ -67,7 +73,8 @@ const reasons: readonly [RegExp, string][] = [
   [/^HPE_/, 'it does not speak HTTP'],
 ];
 
-function reasonOf(error: unknown): string {
+/** Why nobody answered, in words that hold nothing of the request. */
+export function reasonOf(error: unknown): string {
   const { code } = error as { code?: unknown };
   // Several addresses were tried: net.AggregateError holds one error for each.
   if (error instanceof AggregateError && error.errors.length > 0)
@@ -83,17 +90,26 @@ function reasonOf(error: unknown): string {
  */
 export async function fetchHttps(
   { url, method = 'GET', headers = {}, body, family }: HttpRequest,
-  { ca, timeout, lookup }: HttpOptions,
+  { ca, timeout, lookup, plain, signal: early }: HttpOptions,
 ): Promise<HttpResponse> {
-  const { host } = new URL(url);
+  const { host, protocol } = new URL(url);
   const refuse = (reason: string) => new NoAnswerError(`${host}: ${reason}`);
+  if (protocol === 'http:' && !plain) throw refuse('http:// is not taken: it has no TLS');
+  const request = protocol === 'http:' ? plainRequest : tlsRequest;
   return await new Promise<HttpResponse>((resolve, reject) => {
-    const signal = AbortSignal.timeout(timeout);
+    const late = AbortSignal.timeout(timeout);
+    const signal = early ? AbortSignal.any([late, early]) : late;
     const fail = (error: unknown) =>
       reject(
         error instanceof NoAnswerError
           ? error
-          : refuse(signal.aborted ? `no answer within ${timeout / 1000} s` : reasonOf(error)),
+          : refuse(
+              late.aborted
+                ? `no answer within ${timeout / 1000} s`
+                : early?.aborted
+                  ? 'it was given up'
+                  : reasonOf(error),
+            ),
       );
     const sent = request(
       url,

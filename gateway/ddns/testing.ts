@@ -13,7 +13,7 @@ import type { Context } from './providers/provider.ts';
 /** A certificate authority of the test's own, and a server certificate by it. */
 export type Authority = { ca: string; key: string; cert: string };
 
-/** Made by openssl; for a few names of `.test` and this machine's loopback addresses. */
+/** Made by openssl; for a few names of `.test`, this machine's loopback addresses, and what a VM calls it. */
 export async function makeAuthority(): Promise<Authority> {
   const folder = await mkdtemp(join(tmpdir(), 'pi-gateway-ca-'));
   const file = (name: string) => join(folder, name);
@@ -21,7 +21,7 @@ export async function makeAuthority(): Promise<Authority> {
   try {
     await writeFile(
       file('names'),
-      'subjectAltName=DNS:provider.test,DNS:one.test,DNS:two.test,DNS:three.test,DNS:liar.test,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n',
+      'subjectAltName=DNS:provider.test,DNS:one.test,DNS:two.test,DNS:three.test,DNS:liar.test,IP:127.0.0.1,IP:::1,IP:10.0.2.2\nextendedKeyUsage=serverAuth\n',
     );
     await run('openssl', [
       'req',

@@ -92,7 +92,7 @@ export const registry = [
     id: 'dashboard',
     title: 'API, dashboard and monitoring',
     units: ['pi-gatewayd.service'],
-    ports: ['dashboard', 'api', 'gateway'],
+    ports: ['api'],
     needs: ['network'],
     restart: 'restart',
     note: 'For a few seconds there is no answer; who is logged in stays so',
