@@ -55,6 +55,13 @@ export async function firewallStatus(system: System): Promise<FirewallStatus> {
   };
 }
 
+/** What the kernel has: the gateway's rules, those of a device that is closed, or none. */
+export async function firewallTable(system: System): Promise<'rules' | 'closed' | 'none'> {
+  const listed = await list(system, ['counters', 'table', 'inet', 'gateway']);
+  if (!listed) return 'none';
+  return listed.nftables.some(({ counter }) => counter?.name === 'closed') ? 'closed' : 'rules';
+}
+
 /** Undefined if there is no such table or set. */
 async function list(system: System, what: readonly string[]): Promise<Nft | undefined> {
   try {

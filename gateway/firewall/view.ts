@@ -44,8 +44,8 @@ export const firewallState = z.object({
   zones: z.array(
     z.object({
       name: z.string(),
-      interfaces: z.array(z.string()).describe('Empty for wan: every other one'),
-      networks: z.array(z.string()),
+      interfaces: z.array(z.string()).readonly().describe('Empty for wan: every other one'),
+      networks: z.array(z.string()).readonly(),
       gateway: z.array(z.string()).describe('What of the gateway itself answers there'),
     }),
   ),
