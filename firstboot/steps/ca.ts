@@ -12,7 +12,7 @@ import type { Step } from '../step.ts';
 import { at, makeFolder, readIfThere, type System, writeDurably } from '../system.ts';
 
 const folder = '/etc/pi-gateway/ca';
-const keyPath = `${folder}/root.key`;
+export const caKeyPath = `${folder}/root.key`;
 export const caPath = `${folder}/root.crt`;
 
 /** Days: ten years with their leap days. A device that lives longer makes a new root, announced ahead. */
@@ -23,7 +23,7 @@ const lifetime = 3653;
  * trust it. home.arpa (RFC 8375), local (RFC 6762), internal (reserved by ICANN, 2024); addresses that no
  * one has on the internet: RFC 1918, 6598 and 3927, and 127.0.0.0/8; RFC 4193, fe80::/10 and ::1.
  */
-const permitted = [
+export const permitted = [
   'DNS:home.arpa',
   'DNS:local',
   'DNS:internal',
@@ -48,14 +48,14 @@ export const ca: Step<Root | undefined> = {
     return key !== undefined && matches(await readIfThere(at(system, caPath)), key);
   },
   begin: async (system) => {
-    const there = await readIfThere(at(system, keyPath));
+    const there = await readIfThere(at(system, caKeyPath));
     return there === undefined ? await newRoot(system) : undefined;
   },
   apply: async (system, begun) => {
     await makeFolder(at(system, folder), 0o700);
-    const there = (await readKey(system)) && (await readIfThere(at(system, keyPath)));
+    const there = (await readKey(system)) && (await readIfThere(at(system, caKeyPath)));
     const root = there ? await rootOf(system, there) : (begun ?? (await newRoot(system)));
-    if (!there) await writeDurably(at(system, keyPath), root.key, 0o600);
+    if (!there) await writeDurably(at(system, caKeyPath), root.key, 0o600);
     await writeDurably(at(system, caPath), root.certificate);
   },
 };
@@ -70,7 +70,7 @@ async function newRoot(system: System): Promise<Root> {
 
 async function readKey(system: System): Promise<KeyObject | undefined> {
   try {
-    const key = createPrivateKey((await readIfThere(at(system, keyPath))) ?? '');
+    const key = createPrivateKey((await readIfThere(at(system, caKeyPath))) ?? '');
     return key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? key : undefined;
   } catch {
     return undefined;
@@ -127,7 +127,7 @@ async function rootOf(system: System, key: string): Promise<Root> {
 }
 
 /** GeneralizedTime of RFC 5280 §4.1.2.5.2, as openssl-ca(1) takes it. */
-function asn1Time(date: Date): string {
+export function asn1Time(date: Date): string {
   return `${date.toISOString().replace(/[-:T]/g, '').slice(0, 14)}Z`;
 }
 
