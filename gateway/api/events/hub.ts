@@ -175,8 +175,8 @@ export class EventHub {
             public_key: peer.publicKey,
             endpoint: peer.endpoint ?? null,
             handshake: peer.handshake === 0 ? null : iso(peer.handshake * 1000),
-            received: peer.received,
-            sent: peer.sent,
+            received_bytes: peer.received,
+            sent_bytes: peer.sent,
           })),
         }),
       )
