@@ -10,8 +10,8 @@ import {
 import { GatewayError, requireRoot } from '../errors.ts';
 import { type DdnsStatus, settingsPath, statusFile, statusText } from './view.ts';
 
-/** systemd's StateDirectory= of a unit with DynamicUser=. */
-const stateFile = '/var/lib/private/pi-gateway-ddns/state.json';
+/** In the StateDirectory= of the service, which is its own user's. */
+const stateFile = '/var/lib/pi-gateway-ddns/state.json';
 const unit = 'pi-gateway-ddns.service';
 
 /** Milliseconds: a run waits up to 4 minutes for a network. */

@@ -66,7 +66,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'pi-gateway-ddns-'));
   places = {
     settings: join(root, 'etc/pi-gateway/ddns.yaml'),
-    state: join(root, 'var/lib/private/pi-gateway-ddns/state.json'),
+    state: join(root, 'var/lib/pi-gateway-ddns/state.json'),
     runtime: join(root, 'run/pi-gateway-ddns'),
   };
   for (const path of [places.settings, places.state])

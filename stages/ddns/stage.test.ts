@@ -49,7 +49,14 @@ test('starts the program that is bundled, which finds its settings and leaves it
 
 test('keeps the token from everybody: a user of its own, no privileges, no dump, nothing in arguments or environment', async () => {
   const text = (await renderStage(ddns)).text(unit);
-  for (const line of ['DynamicUser=yes', 'CapabilityBoundingSet=', 'LimitCORE=0', 'UMask=0077'])
+  for (const line of [
+    'User=pi-gateway-ddns',
+    'CapabilityBoundingSet=',
+    'LimitCORE=0',
+    'UMask=0077',
+  ])
     expect(text.split('\n')).toContain(line);
   expect(text).not.toMatch(/^Environment/m);
+  const users = (await renderStage(ddns)).text('/usr/lib/sysusers.d/pi-gateway-ddns.conf');
+  expect(users).toMatch(/^u pi-gateway-ddns - /m);
 });

@@ -14,4 +14,8 @@ export const ddns = defineStage({
   packages: (o) => ['nodejs', 'ca-certificates', ...(o.rfc2136 ? ['bind9-dnsutils'] : [])],
   services: () => ({ enable: ['pi-gateway-ddns.timer'] }),
   bundles: [{ entry: 'gateway/ddns/main.ts', path: '/usr/lib/pi-gateway/ddns.mjs' }],
+  // systemd makes users by itself only when /usr is newer than /etc.
+  run: async (chroot) => {
+    await chroot.run('systemd-sysusers', ['/usr/lib/sysusers.d/pi-gateway-ddns.conf']);
+  },
 });
