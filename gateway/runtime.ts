@@ -1,0 +1,113 @@
+import { at, type System } from '../firstboot/system.ts';
+import { type Alerts, startAlerts } from './alerts/alerts.ts';
+import { dashboardFolder } from './api/http/files.ts';
+import { operations } from './api/operations.ts';
+import { type Listen, startApi } from './api/server.ts';
+import type { Helper } from './helper/protocol.ts';
+import type { Actor } from './helper/verb.ts';
+import { readDaemonFacts, readHostname } from './image-facts.ts';
+import type { KernelState } from './kernel-state.ts';
+import { type RunningMonitor, startMonitor } from './monitor/start.ts';
+import { problemText } from './settings/read.ts';
+import { followSettings } from './settings/reading.ts';
+import { type Settings, settingsSchema } from './settings/schema.ts';
+import { version } from './version.ts';
+
+/** What the daemon itself asks of the helper, for the audit log. */
+const self: Actor = { via: 'device', name: 'pi-gatewayd' };
+
+export type GatewayOptions = {
+  system: System;
+  helper: Helper;
+  kernel: KernelState;
+  /** Key and certificate of the API. */
+  pem: string;
+  /** Where it listens with TLS. */
+  listen: readonly Listen[];
+  /** Where root's commands come in. */
+  socket: { fd: number } | string | undefined;
+};
+
+export type Gateway = {
+  /** Takes the owner's settings as they are now. */
+  reload(): Promise<void>;
+  /** Ends everything; what must be kept is on disk then. */
+  stop(): Promise<void>;
+};
+
+/** Starts monitoring, alerts and the API, which know of one another by what is passed here alone. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { system, helper, kernel, pem } = options;
+  const facts = await readDaemonFacts(system);
+  let settings = settingsSchema.parse({});
+  await follow(system, (first) => {
+    settings = first;
+  });
+
+  // Each tells the other, so one of them comes first.
+  let monitor: RunningMonitor | undefined;
+  const alerts: Alerts = await startAlerts({
+    system,
+    settings: settings.alerts,
+    host: await readHostname(system),
+    changed: (alert) => monitor?.announce(alert),
+  });
+  monitor = await startMonitor({
+    system,
+    kernel,
+    settings: settings.monitor,
+    peerNames: async () =>
+      new Map((await helper.call('vpn.list', {}, self)).map((one) => [one.public_key, one.name])),
+    restart: async (id) => void (await helper.call('service.restart', { id }, self)),
+    onConditions: (conditions) => alerts.update(conditions, Date.now()),
+    alerts: () => alerts.alerts(),
+  });
+  const running = monitor;
+  const api = await startApi({
+    system,
+    helper,
+    kernel,
+    monitor: running,
+    alerts,
+    operations,
+    settings: () => settings.api,
+    certificate: { key: pem, cert: pem },
+    listen: options.listen,
+    ...(options.socket === undefined ? {} : { socket: options.socket }),
+    version,
+    // What is no folder has no files.
+    dashboard: facts.dashboard ? at(system, dashboardFolder) : '/dev/null',
+  });
+
+  const use = (next: Settings) => {
+    settings = next;
+    running.configure(next.monitor);
+    alerts.reload(next.alerts);
+    api.changed('config');
+  };
+  let reloading = Promise.resolve();
+  return {
+    reload: () => {
+      reloading = reloading.then(() => follow(system, use));
+      return reloading;
+    },
+    stop: async () => {
+      await reloading;
+      const ends = await Promise.allSettled([api.close(), running.stop(), alerts.stop()]);
+      for (const one of ends)
+        if (one.status === 'rejected') system.say(`At the end: ${String(one.reason)}`);
+    },
+  };
+}
+
+/** Reads the owner's settings. With a mistake in them all goes on as it was. */
+async function follow(system: System, use: (settings: Settings) => void): Promise<void> {
+  try {
+    await followSettings(system, (settings, problems) => {
+      if (problems.length === 0) use(settings);
+      else system.say(`The settings have mistakes, and are not used:\n${problemText(problems)}`);
+    });
+  } catch (error) {
+    system.say(`The settings cannot be read: ${String(error)}`);
+  }
+}
