@@ -49,12 +49,12 @@ export function guarded(
 /** Of a URL that lets one send: all of it that is no host, whole and in its parts. */
 export function urlSecrets(url: string): string[] {
   const { pathname, search, searchParams, href } = new URL(url);
-  const parts = [...pathname.split('/'), ...searchParams.values()];
   return [
     href,
     url,
     ...(pathname === '/' ? [] : [`${pathname}${search}`, pathname]),
     // A short one ('api', 'services') is a word that an answer may have for other reasons.
-    ...parts.filter((part) => part.length >= 8),
+    ...pathname.split('/').filter((part) => part.length >= 10),
+    ...[...searchParams.values()].filter((value) => value.length >= 4),
   ];
 }

@@ -163,7 +163,7 @@ export function compose(
   const thread = alerts.length === 1 ? [`References: <${alerts[0]}@${domain}>`] : [];
   const urgent = severity === 'critical' && !over ? ['Importance: high', 'X-Priority: 1'] : [];
   return [
-    `From: "${host.replace(/[^A-Za-z0-9.-]/g, '')}" <${from}>`,
+    `From: "${host.replace(/[^A-Za-z0-9.-]/g, '').slice(0, 63)}"\r\n <${from}>`,
     `To: ${to.map((one) => `<${one}>`).join(',\r\n ')}`,
     `Subject: ${encodedWords(title)}`,
     `Date: ${new Date(message.at).toUTCString().replace('GMT', '+0000')}`,
@@ -181,13 +181,13 @@ export function compose(
   ].join('\r\n');
 }
 
-/** RFC 2047: words of at most 75 characters, of whole characters each, on lines of their own. */
+/** RFC 2047: short words of whole characters, on lines of their own. */
 export function encodedWords(text: string): string {
   const words: string[] = [];
   let word = '';
   for (const character of plain(text)) {
-    // 45 bytes are 60 characters in base64, and =?utf-8?B?…?= are 12 more.
-    if (Buffer.byteLength(word + character) > 45) {
+    // A line with such a word has at most 76 characters; `Subject: ` are 9, =?utf-8?B?…?= 12, and base64 makes 52 of 39.
+    if (Buffer.byteLength(word + character) > 39) {
       words.push(word);
       word = '';
     }
