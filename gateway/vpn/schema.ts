@@ -1,14 +1,8 @@
 import * as z from 'zod';
 import { isKey } from '../../firstboot/wireguard-keys.ts';
+import { clientZones } from '../../stages/firewall/zones.ts';
 
 /** What the VPN's verbs and operations have in common; no code that only root uses. */
-
-/**
- * What a client can be allowed: the zones that the table lets the vpn reach, and the gateway's own services.
- * Those that this gateway does not have, or the table refuses, give nothing.
- */
-export const clientZones = ['wan', 'lan', 'guest', 'dmz', 'vpn', 'containers', 'gateway'] as const;
-export type ClientZone = (typeof clientZones)[number];
 
 /** As first boot takes it (peerName); the name of a file. */
 export const clientName = z

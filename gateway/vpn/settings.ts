@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { fqdn, hostname, ipv4, ipv6 } from '../../builder/config/fields.ts';
-import { clientZones, dnsServers, tunnel } from './schema.ts';
+import { clientZones } from '../../stages/firewall/zones.ts';
+import { dnsServers, tunnel } from './schema.ts';
 
 /** Key `vpn` of gateway.yaml: what new clients get unless they are told otherwise. */
 export const vpnSettings = z.strictObject({

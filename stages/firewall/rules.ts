@@ -1,11 +1,22 @@
 import type { GatewayConfig, Zone } from '../define.ts';
 import type { Allow, FirewallOptions, Forward } from './options.ts';
-import { cell, type OpenPort, openPorts, type Policy, policyOf, report, zoneOf } from './zones.ts';
+import {
+  cell,
+  clientZones,
+  type OpenPort,
+  openPorts,
+  type Policy,
+  policyOf,
+  report,
+  zoneOf,
+} from './zones.ts';
 
 /** What the templates of the ruleset print: nft(8)'s words for the policy. */
 export type RuleValues = {
   /** Zones behind the gateway. */
   inner: readonly InnerZone[];
+  /** What each VPN client may reach is in sets of these names, `vpn_lan4`; none without a vpn. */
+  clientZones: readonly string[];
   /** Interfaces of all of them, as elements of a set. */
   inside: string;
   wan: Destination & {
@@ -72,6 +83,7 @@ export function ruleValues(o: FirewallOptions, config: GatewayConfig): RuleValue
         .filter((other) => cell(policy, zone.name, other).passes),
       ...destination(policy, zone.name),
     })),
+    clientZones: inner.some((zone) => zone.name === 'vpn') ? clientZones : [],
     inside: elements(inner.flatMap((zone) => zone.interfaces)),
     wan: { ...destination(policy, 'wan'), udp: openUdp(policy) },
     networks4: only('ip', networks),
@@ -119,13 +131,22 @@ function allowRules(one: Allow): string[] {
     one.to === 'gateway' ? '' : one.to === 'wan' ? 'oifname != @inside ' : `oifname @${one.to} `;
   const address = one.address === null ? '' : `${family(one.address)} daddr ${one.address} `;
   const comment = `comment "${one.from} → ${one.to}, by allow"`;
-  if (one.all) return [`${to}${address}accept ${comment}`];
-  return (['tcp', 'udp'] as const)
-    .filter((protocol) => one[protocol].length > 0)
-    .map((protocol) => {
-      const ports = [...new Set(one[protocol])].join(', ');
-      return `${to}${address}${protocol} dport { ${ports} } accept ${comment}`;
-    });
+  const what = one.all
+    ? ['']
+    : (['tcp', 'udp'] as const)
+        .filter((protocol) => one[protocol].length > 0)
+        .map((protocol) => `${protocol} dport { ${[...new Set(one[protocol])].join(', ')} } `);
+  return sourcesOf(one).flatMap((source) =>
+    what.map((ports) => `${to}${source}${address}${ports}accept ${comment}`),
+  );
+}
+
+/** VPN clients that have the zone, in each family that the exception is for; of others everybody. */
+function sourcesOf({ from, to, address }: Allow): string[] {
+  if (from !== 'vpn' || to === 'gateway') return [''];
+  return (['ip', 'ip6'] as const)
+    .filter((kind) => address === null || family(address) === kind)
+    .map((kind) => `${kind} saddr @vpn_${to}${kind === 'ip' ? 4 : 6} `);
 }
 
 /**

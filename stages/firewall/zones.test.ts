@@ -1,5 +1,7 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayConfig } from '../../builder/config/gateway.ts';
 import { loadConfig } from '../../builder/config/load.ts';
 import { loadStages } from '../../builder/stages.ts';
@@ -9,7 +11,7 @@ import { type Zone, zones } from '../define.ts';
 import { renderConfigured } from '../testing.ts';
 import type { FirewallOptions } from './options.ts';
 import { firewall } from './stage.ts';
-import { accepts, type Policy, policyOf } from './zones.ts';
+import { accepts, type ClientZone, clientZones, type Policy, policyOf } from './zones.ts';
 
 /**
  * Real packets through the very rules that environments/router.yaml makes: a router in a network
@@ -163,6 +165,7 @@ function routerScript(): string {
 
 let networks: Networks;
 let policy: Policy;
+let peers = '';
 let rules = '';
 const agents = new Map<string, Agent>();
 const agent = (name: string): Agent => {
@@ -172,6 +175,25 @@ const agent = (name: string): Agent => {
 };
 const router = () => agent('router');
 const wan = () => agent('wan0');
+
+/** What the hosts of the VPN may reach; the files and the program that lets them are the device's own. */
+async function clients(...zonesOf: (readonly ClientZone[] | undefined)[]): Promise<void> {
+  await Promise.all(
+    net.vpn.hosts.map(async ([v4, v6], index) => {
+      const may = zonesOf[index];
+      const zoneLine = may ? [`# zones = ${may.join(' ')}`] : [];
+      const key = `${'ab'[index]?.repeat(42)}A=`;
+      await writeFile(
+        join(peers, `client${index}.conf`),
+        ['[Peer]', ...zoneLine, `PublicKey = ${key}`, `AllowedIPs = ${v4}/32, ${v6}/128`, ''].join(
+          '\n',
+        ),
+      );
+    }),
+  );
+  const script = join(project, 'overlays/wireguard/usr/lib/pi-gateway/wireguard-peer');
+  await networks.run('router', ['env', `PEERS=${peers}`, 'sh', script, 'load']);
+}
 
 /** Every port that any zone may reach on the gateway, and one that none may. */
 const gatewayPorts = { tcp: [22, 53, 7777], udp: [53, 67, 7777, 51820] } as const;
@@ -195,6 +217,8 @@ beforeAll(async () => {
     ].join(''),
   );
   await networks.run('router', ['nft', '--file', '-'], { input: rules });
+  peers = await mkdtemp(join(tmpdir(), 'pi-gateway-peers-'));
+  await clients();
   await Promise.all(
     ['router', ...hostNames].map(async (name) => {
       const one = await networks.agent(name);
@@ -205,7 +229,10 @@ beforeAll(async () => {
     }),
   );
 });
-afterAll(() => networks?.close());
+afterAll(async () => {
+  await networks?.close();
+  if (peers) await rm(peers, { recursive: true });
+});
 
 type Flow = {
   from: Zone;
@@ -533,4 +560,112 @@ test('the rules of others stay when ours are loaded again, and what is open live
   await networks.run('router', ['nft', '--file', '-'], { input: rules });
   expect((await networks.run('router', ['nft', 'list', 'ruleset'])).stdout).toContain('192.0.2.1');
   expect(await agent('vpn0').ask({ do: 'alive', timeout: patience.pass })).toBe(true);
+});
+
+describe('a VPN client', () => {
+  afterEach(() => clients());
+
+  const own = () => flows().filter((flow) => flow.from === 'vpn');
+  /** What passes of the first client, which has these zones. */
+  const may = (flow: Flow, has: readonly ClientZone[]) =>
+    accepts(policy, flow) && ((flow.to === 'gateway' && flow.port === 53) || has.includes(flow.to));
+
+  test.each([...clientZones.map((zone) => [zone]), []].map((has) => [has]))(
+    'that has %j reaches that and names, as far as the table says, and nothing else',
+    async (has) => {
+      await clients(has);
+      const expected = own().map((flow) => named(flow, may(flow, has)));
+      const seen = own().map(async (flow) => {
+        const answer = await agent('vpn0').ask({
+          do: 'try',
+          protocol: flow.protocol,
+          to: flow.address,
+          port: flow.port,
+          timeout: may(flow, has) ? patience.pass : patience.drop,
+        });
+        return named(flow, answer !== null);
+      });
+      expect(await Promise.all(seen)).toEqual(expected);
+    },
+  );
+
+  test('that may not reach the internet reaches no forwarded port of its address either', async () => {
+    const outside = bare(net.wan.router[0]);
+    await clients(['lan']);
+    expect(await opens('vpn0', outside, 443, undefined, patience.drop)).toBeNull();
+    await clients(['wan']);
+    expect(await opens('vpn0', outside, 443)).not.toBeNull();
+  });
+
+  test('that loses a zone loses what it has open there at once; others, and its other zones, keep theirs', async () => {
+    const to = net.wan.hosts[0]?.[0] ?? '';
+    const hold = { do: 'hold', protocol: 'tcp', timeout: patience.pass } as const;
+    const alive = (host: string, timeout: number) => agent(host).ask({ do: 'alive', timeout });
+    expect(await agent('vpn0').ask({ ...hold, to, port: 7777 })).toBe(true);
+    expect(await agent('vpn1').ask({ ...hold, to, port: 7777 })).toBe(true);
+    await clients(['lan']);
+    expect(await alive('vpn0', patience.drop)).toBe(false);
+    expect(await alive('vpn1', patience.pass)).toBe(true);
+    await clients(['wan']);
+    expect(await alive('vpn0', patience.pass)).toBe(true);
+    // The gateway's own services: SSH.
+    await clients();
+    expect(await agent('vpn0').ask({ ...hold, to: '10.66.0.1', port: 22 })).toBe(true);
+    await clients(['wan', 'lan', 'dmz', 'containers']);
+    expect(await alive('vpn0', patience.drop)).toBe(false);
+    await clients(['gateway']);
+    expect(await alive('vpn0', patience.pass)).toBe(true);
+  });
+
+  test('that loses a zone hears no more of it, although it does not ask any more', async () => {
+    const to = net.wan.hosts[0]?.[0] ?? '';
+    // A question, and then answers as long as the server likes.
+    await agent('vpn0').ask({ do: 'send', protocol: 'udp', to, port: 7779, fromPort: 40_100 });
+    await agent('vpn0').ask({ do: 'listen', protocol: 'udp', ports: [40_100] });
+    const answered = async () => {
+      await wan().ask({
+        do: 'send',
+        protocol: 'udp',
+        to: bare(net.wan.router[0]),
+        port: 40_100,
+        fromPort: 7779,
+      });
+      await pause();
+      return await agent('vpn0').ask({ do: 'received', port: 40_100 });
+    };
+    expect(await answered()).toEqual([to]);
+    await clients(['lan']);
+    expect(await answered()).toEqual([]);
+    await clients(['wan']);
+    expect(await answered()).toEqual([to]);
+  });
+
+  test('that is no more in any file reaches nothing', async () => {
+    await clients();
+    await rm(join(peers, 'client0.conf'));
+    const script = join(project, 'overlays/wireguard/usr/lib/pi-gateway/wireguard-peer');
+    await networks.run('router', ['env', `PEERS=${peers}`, 'sh', script, 'load']);
+    expect(
+      await opens('vpn0', net.lan.hosts[0]?.[0] ?? '', 7777, undefined, patience.drop),
+    ).toBeNull();
+    expect(await opens('vpn1', net.lan.hosts[0]?.[0] ?? '', 7777)).not.toBeNull();
+  });
+
+  test('is as restricted as before when the rules are loaded again, and never less in between', async () => {
+    await clients(['lan'], ['wan']);
+    await networks.run('router', ['nft', '--file', '-'], { input: rules });
+    const lan = net.lan.hosts[0]?.[0] ?? '';
+    const wan = net.wan.hosts[0]?.[0] ?? '';
+    expect(await opens('vpn0', lan, 7777)).not.toBeNull();
+    expect(await opens('vpn1', wan, 7777)).not.toBeNull();
+    const none = [
+      opens('vpn0', wan, 7777, undefined, patience.drop),
+      opens('vpn1', lan, 7777, undefined, patience.drop),
+    ];
+    expect(await Promise.all(none)).toEqual([null, null]);
+    // Without the file, as before wg0 is up: nobody.
+    await networks.sh('rm /run/pi-gateway/nftables.d/vpn.nft');
+    await networks.run('router', ['nft', '--file', '-'], { input: rules });
+    expect(await opens('vpn0', lan, 7777, undefined, patience.drop)).toBeNull();
+  });
 });

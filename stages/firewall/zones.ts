@@ -1,5 +1,5 @@
 import { addressIn, networkOf, networksOverlap } from '../../builder/config/fields.ts';
-import type { GatewayConfig, StagePort, Zone } from '../define.ts';
+import { type GatewayConfig, type StagePort, type Zone, zones } from '../define.ts';
 import type { Allow, FirewallOptions, Forward } from './options.ts';
 
 /**
@@ -79,6 +79,14 @@ export type ActiveZone = {
   /** The gateway's own addresses there, without prefix. */
   addresses: readonly string[];
 };
+
+/**
+ * What a VPN client can be given, one by one: AllowedIPs say which addresses it has, not which it may
+ * reach. A client that has all of them may what the table lets the vpn; none gets more. `gateway` are the
+ * gateway's own services but for DNS, which every client needs.
+ */
+export const clientZones = [...zones, 'gateway'] as const;
+export type ClientZone = (typeof clientZones)[number];
 
 /** The table with the options of gateway.yaml. */
 export type Policy = {

@@ -107,7 +107,7 @@ describe('a peer on the device', () => {
       `#!/bin/sh
 case $1 in
   genpsk) echo PSK ;;
-  addconf) head -n 1 "$3" | grep -q '^.Peer.$' || exit 1 ;;
+  addconf) tee -a ${folder}/calls < "$3" | head -n 1 | grep -q '^.Peer.$' || exit 1 ;;
 esac
 echo "$@" >> ${folder}/calls
 `,
@@ -120,6 +120,7 @@ echo "$@" >> ${folder}/calls
       env: {
         PATH: `${folder}:/usr/bin:/bin`,
         PEERS: join(folder, 'peers.d'),
+        RUN: join(folder, 'run'),
         SETTINGS: join(folder, 'env'),
       },
       okCodes: [1],
@@ -163,11 +164,11 @@ echo "$@" >> ${folder}/calls
 
   test('that is broken keeps no other from being loaded', async () => {
     await writeFile(join(folder, 'peers.d/a.conf'), 'rubbish\n');
-    await writeFile(join(folder, 'peers.d/b.conf'), '[Peer]\nPublicKey = x\n');
+    await writeFile(join(folder, 'peers.d/b.conf'), `[Peer]\nPublicKey = ${key('b')}\n`);
     const { exitCode, stderr } = await peer('load');
     expect(exitCode).toBe(0);
     expect(stderr).toMatch(/a\.conf is left out.*\n.*b\.conf has no PresharedKey/);
-    expect(await calls()).toContain('b.conf');
+    expect(await calls()).toContain(key('b'));
   });
 
   test('is removed live, and the others stay', async () => {

@@ -48,7 +48,14 @@ export const wireguard = defineStage({
     'qrencode', // pi-gateway vpn qr
     ...(o.dns.length === 0 ? ['systemd-resolved'] : []),
   ],
-  services: () => ({ enable: ['pi-gateway-wireguard-key.service', 'wg-quick@wg0.service'] }),
+  services: () => ({
+    enable: [
+      'pi-gateway-wireguard-key.service',
+      'wg-quick@wg0.service',
+      'pi-gateway-wireguard-expire.timer',
+      'pi-gateway-wireguard-rotation.path',
+    ],
+  }),
   files: {
     '/etc/wireguard/wg0.conf': { mode: 0o600 },
     '/etc/wireguard/peers.d/README': { mode: 0o600 },
