@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bash ci/setup.sh test
 PATH="$PWD/node_modules/.bin:$PATH"
-echo '== types' && tsc -p .
+echo '== types' && tsc -p . && tsc -p gateway/web
 echo '== lint and format' && biome check .
 echo '== shell'
 # Every shell line that ships: scripts of ours, and of the overlays those that say they are shell.

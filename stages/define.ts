@@ -86,6 +86,8 @@ export type StageDefinition<Schema extends z.ZodType = z.ZodType> = {
   files?: Record<string, FileAttributes>;
   /** TypeScript programs that are bundled by esbuild into one file for the device's nodejs. */
   bundles?: readonly { entry: string; path: string; mode?: number }[];
+  /** Web pages, bundled with all that they refer to into a folder on the device (builder/overlay/assets.ts). */
+  assets?: readonly { html: string; worker?: string; folder: string }[];
   /** Checks that a schema can't say, e.g. across stages. */
   validate?(options: z.output<Schema>, config: GatewayConfig): readonly OptionProblem[];
   /** Only for what files, packages and services cannot say. */

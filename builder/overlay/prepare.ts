@@ -4,6 +4,7 @@ import type { GatewayConfig } from '../../stages/define.ts';
 import { BuildError, exitCode, messageOf } from '../errors.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { LoadedStage } from '../stages.ts';
+import { bundleAssets } from './assets.ts';
 import { type OverlayEntry, overlayDigest, renderOverlay } from './render.ts';
 
 /** A stage with everything that its layers are made from. */
@@ -13,7 +14,7 @@ export type PreparedStage = {
   packages: readonly string[];
   purge: readonly string[];
   services: { enable: readonly string[]; disable: readonly string[]; mask: readonly string[] };
-  /** The overlay rendered and the programs bundled, by path. */
+  /** The overlay rendered, programs and pages bundled, by path. */
   files: readonly OverlayEntry[];
   filesDigest: string;
   /** Of the stage's own code with everything that it imports from the project. */
@@ -37,6 +38,9 @@ export async function prepareStage(
     ...(await Promise.all(
       (definition.bundles ?? []).map((bundle) => bundleProgram(join(root, bundle.entry), bundle)),
     )),
+    ...(
+      await Promise.all((definition.assets ?? []).map((assets) => bundleAssets(root, assets)))
+    ).flat(),
   ].toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const services = definition.services?.(options) ?? {};
   return {

@@ -1,0 +1,88 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useId, useRef } from 'preact/hooks';
+import { Button, ProblemNote, useAction } from './parts.tsx';
+
+type DialogProps = {
+  title: string;
+  onClose: () => void;
+  wide?: boolean;
+  /** Nothing is lost by a click beside it. */
+  light?: boolean;
+  children: ComponentChildren;
+};
+
+/**
+ * The browser's own modal dialog: it keeps the focus inside, ends at Escape, and gives the focus back to
+ * where it was.
+ */
+export function Dialog({ title, onClose, wide, light, children }: DialogProps) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const before = document.activeElement;
+    const dialog = ref.current;
+    if (dialog && !dialog.open) dialog.showModal();
+    return () => {
+      dialog?.close();
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+    };
+  }, []);
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape does the same as the click beside it
+    <dialog
+      ref={ref}
+      class={wide ? 'wide' : ''}
+      aria-labelledby={id}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        if (light && event.target === ref.current) onClose();
+      }}
+    >
+      <header>
+        <h2 id={id} tabIndex={-1}>
+          {title}
+        </h2>
+        <Button kind="bare" square icon="close" onClick={onClose}>
+          Close
+        </Button>
+      </header>
+      <div class="body">{children}</div>
+    </dialog>
+  );
+}
+
+type ConfirmProps = {
+  title: string;
+  /** What the button does, as a verb: Revoke. */
+  action: string;
+  danger?: boolean;
+  onClose: () => void;
+  /** The dialog ends if it is done, and says what is wrong otherwise. */
+  run: () => Promise<unknown>;
+  children: ComponentChildren;
+};
+
+export function Confirm({ title, action, danger, onClose, run, children }: ConfirmProps) {
+  const work = useAction();
+  return (
+    <Dialog title={title} onClose={onClose} light>
+      {children}
+      <ProblemNote problem={work.problem} />
+      <div class="buttons end">
+        <Button onClick={onClose}>Cancel</Button>
+        <Button
+          kind={danger ? 'danger primary' : 'primary'}
+          busy={work.busy}
+          onClick={async () => {
+            if (await work.run(run)) onClose();
+          }}
+        >
+          {action}
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
