@@ -10,6 +10,15 @@ export type AddCommands = (program: Command) => void;
  */
 const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands> }[] = [
   {
+    commands: ['status'],
+    load: async () => (await import('./status/command.ts')).addStatusCommand,
+  },
+  {
+    commands: ['service'],
+    load: async () => (await import('./services/command.ts')).addServiceCommands,
+  },
+  { commands: ['logs'], load: async () => (await import('./logs/command.ts')).addLogsCommand },
+  {
     commands: ['firewall'],
     load: async () => (await import('./firewall/command.ts')).addFirewallCommands,
   },

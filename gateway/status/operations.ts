@@ -1,10 +1,6 @@
 import * as z from 'zod';
 import { defineOperation } from '../api/operation.ts';
-import { GatewayError } from '../errors.ts';
-
-const notYet = (): never => {
-  throw new GatewayError('This is not there yet', 'Wait for the next version');
-};
+import { readStatus } from './status.ts';
 
 const space = z.object({ total_bytes: z.number().int(), available_bytes: z.number().int() });
 
@@ -70,7 +66,7 @@ export const statusGet = defineOperation({
   summary: 'The gateway at a glance',
   role: 'viewer',
   response: status,
-  run: notYet,
+  run: (context) => readStatus(context),
 });
 
 export const statusOperations = [statusGet] as const;
