@@ -110,7 +110,6 @@ function withoutForward(text: string, id: string): string {
   const { document, forwards } = open(text);
   const index = (forwards.toJSON() as DeviceForward[]).findIndex((one) => forwardIdOf(one) === id);
   forwards.delete(index);
-  if (forwards.items.length === 0) document.deleteIn(['firewall', 'forwards']);
   return document.toString({ lineWidth: 0 });
 }
 

@@ -146,7 +146,7 @@ async function make(
     Object.assign(files, own);
   }
   const before = await healthChecks(system);
-  const from = await keepVersion(system, current, 'by hand');
+  const from = await keepVersion(system, current, current === '' ? 'as built' : 'by hand');
   const seconds = options.confirmSeconds ?? dueSeconds;
   const pending: PendingChange = {
     files: await contents(system, Object.keys(files)),

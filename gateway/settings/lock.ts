@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { at, type System } from '../../firstboot/system.ts';
@@ -34,7 +35,7 @@ export async function withLock<T>(system: System, work: () => Promise<T>): Promi
 }
 
 async function take(path: string): Promise<boolean> {
-  const own = `${path}.${process.pid}`;
+  const own = `${path}.${randomUUID()}`;
   try {
     // A link is there with its content or not at all; a new file would be empty first.
     await writeFile(own, String(process.pid), { mode: 0o600 });
