@@ -6,9 +6,11 @@ import { verbs } from './verbs.ts';
 /** Started by systemd when somebody connects to pi-gateway-helper.socket, and gone when nobody asks any more. */
 const [socket] = inheritedSockets(process.env, process.pid);
 if (!socket) throw new Error('Start it with: systemctl start pi-gateway-helper.socket');
+// Another root: for tests, which have no device of their own.
+const { PI_GATEWAY_ROOT: root = '/' } = process.env;
 
 const { server, ended } = serveHelper({
-  system: deviceSystem((text) => process.stdout.write(`${text}\n`)),
+  system: { ...deviceSystem((text) => process.stdout.write(`${text}\n`)), root },
   verbs,
   // A node that waits has 40 MB; the next start takes less than a second on a Pi.
   idle: 60_000,
