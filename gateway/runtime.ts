@@ -5,6 +5,7 @@ import { operations } from './api/operations.ts';
 import { type Listen, startApi } from './api/server.ts';
 import type { Helper } from './helper/protocol.ts';
 import type { Actor } from './helper/verb.ts';
+import type { VerbResult } from './helper/verbs.ts';
 import { readDaemonFacts, readHostname } from './image-facts.ts';
 import type { KernelState } from './kernel-state.ts';
 import { type RunningMonitor, startMonitor } from './monitor/start.ts';
@@ -56,8 +57,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     system,
     kernel,
     settings: settings.monitor,
-    peerNames: async () =>
-      new Map((await helper.call('vpn.list', {}, self)).map((one) => [one.public_key, one.name])),
+    peerNames: async () => namesByKey(await helper.call('vpn.list', {}, self)),
     restart: async (id) => void (await helper.call('service.restart', { id }, self)),
     onConditions: (conditions) => alerts.update(conditions, Date.now()),
     alerts: () => alerts.alerts(),
@@ -110,4 +110,13 @@ async function follow(system: System, use: (settings: Settings) => void): Promis
   } catch (error) {
     system.say(`The settings cannot be read: ${String(error)}`);
   }
+}
+
+/** A client whose keys are being replaced has two. */
+function namesByKey(clients: VerbResult<'vpn.list'>): Map<string, string> {
+  return new Map(
+    clients.flatMap(({ name, public_key, rotation }) =>
+      [public_key, rotation?.public_key].flatMap((key) => (key ? [[key, name] as const] : [])),
+    ),
+  );
 }
