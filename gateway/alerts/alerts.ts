@@ -138,6 +138,9 @@ type Way = {
 /** Deliveries are recorded of so many alerts, the newest. */
 const longestRecord = 300;
 
+/** Texts that are known to hold no secret. */
+const longestMemory = 2000;
+
 /** What a channel has failed for, in milliseconds of waiting, when the others are told. */
 const failureTold = 3_600_000;
 
@@ -172,7 +175,8 @@ class Running implements Alerts {
   readonly #testing = new Set<string>();
   #settings: AlertSettings;
   #ways: Way[] = [];
-  #secrets: string[] = [];
+  #secrets: readonly string[] = [];
+  readonly #cleaned = new Map<string, string>();
   #conditions = new Map<string, Condition>();
   #heartbeat: Heartbeat | undefined;
   #heartbeatDigest = '';
@@ -192,8 +196,9 @@ class Running implements Alerts {
   reload(settings: AlertSettings): void {
     this.#settings = settings;
     this.#secrets = secretsOf(settings);
+    this.#cleaned.clear();
     const before = this.#ways;
-    this.#ways = waysOf(settings, this.#options.system);
+    this.#ways = waysOf(settings, this.#options.system, this.#secrets);
     const now = this.#now();
     for (const { name, digest } of this.#ways) {
       const queue = this.#state.queues.get(name);
@@ -217,7 +222,7 @@ class Running implements Alerts {
     if (digest === this.#heartbeatDigest) return;
     this.#heartbeatDigest = digest;
     this.#heartbeat?.stop();
-    this.#heartbeat = heartbeat && startHeartbeat(heartbeat, this.#world());
+    this.#heartbeat = heartbeat && startHeartbeat(heartbeat, this.#world(), this.#secrets);
   }
 
   #world(): Omit<World, 'signal'> {
@@ -233,9 +238,7 @@ class Running implements Alerts {
     if (this.#ending) return;
     const before = this.#state.engine;
     const all = [...conditions, ...this.#own()].map((one) =>
-      one.active || before.told.has(one.source)
-        ? { ...one, text: redact(one.text, this.#secrets) }
-        : one,
+      one.active || before.told.has(one.source) ? { ...one, text: this.#clean(one.text) } : one,
     );
     this.#conditions = new Map(all.map((one) => [one.source, one]));
     const { state, events } = advance(before, all, now, rulesOf(this.#settings));
@@ -251,8 +254,18 @@ class Running implements Alerts {
       [...state.told.values()].filter((one) => one.severity === 'critical').length,
     );
     // Before it is written nothing is sent of it, or a crash would let it be told twice.
-    if (state.told !== before.told || state.firings !== before.firings) void this.#save();
+    if (state.told !== before.told) void this.#save();
     this.#pump();
+  }
+
+  /** Without secrets; most texts are those of the look before. */
+  #clean(text: string): string {
+    const known = this.#cleaned.get(text);
+    if (known !== undefined) return known;
+    const clean = redact(text, this.#secrets);
+    if (this.#cleaned.size >= longestMemory) this.#cleaned.clear();
+    this.#cleaned.set(text, clean);
+    return clean;
   }
 
   /** What alerts find wrong with their own ways. */
@@ -586,7 +599,7 @@ function rulesOf(settings: AlertSettings): Rules {
   };
 }
 
-function waysOf(settings: AlertSettings, system: System): Way[] {
+function waysOf(settings: AlertSettings, system: System, secrets: readonly string[]): Way[] {
   const hooks: Way = {
     name: 'hooks',
     type: 'hooks',
@@ -601,7 +614,7 @@ function waysOf(settings: AlertSettings, system: System): Way[] {
       (one): Way => ({
         name: nameOf(one),
         type: one.type,
-        channel: channelOf(one),
+        channel: channelOf(one, secrets),
         least: one.min_severity,
         quiet: one.quiet_hours,
         digest: JSON.stringify(one),

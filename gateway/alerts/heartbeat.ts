@@ -1,6 +1,6 @@
 import { quote, redact } from '../ddns/redact.ts';
 import type { HeartbeatStatus } from './alerts.ts';
-import { urlSecrets, type World } from './channels/channel.ts';
+import type { World } from './channels/channel.ts';
 import { exchange, outcomeOf } from './channels/http.ts';
 import type { HeartbeatSettings } from './settings.ts';
 
@@ -27,12 +27,10 @@ export type Heartbeat = {
 export function startHeartbeat(
   settings: HeartbeatSettings,
   world: Omit<World, 'signal'>,
+  secrets: readonly string[],
   pause = settings.every_minutes * 60_000,
 ): Heartbeat {
   const stopped = new AbortController();
-  const secrets = [settings.url, settings.fail_url ?? ''].flatMap((url) =>
-    url === '' ? [] : urlSecrets(url),
-  );
   let looked: number | undefined;
   let critical = 0;
   let failures = 0;

@@ -5,15 +5,16 @@ import { ntfyChannel } from './ntfy.ts';
 import { slackChannel } from './slack.ts';
 import { webhookChannel } from './webhook.ts';
 
-export function channelOf(settings: ChannelSettings): Channel {
+/** @param secrets All of the settings: a server may know more than its own. */
+export function channelOf(settings: ChannelSettings, secrets: readonly string[]): Channel {
   switch (settings.type) {
     case 'mail':
-      return mailChannel(settings);
+      return mailChannel(settings, secrets);
     case 'webhook':
-      return webhookChannel(settings);
+      return webhookChannel(settings, secrets);
     case 'slack':
-      return slackChannel(settings);
+      return slackChannel(settings, secrets);
     case 'ntfy':
-      return ntfyChannel(settings);
+      return ntfyChannel(settings, secrets);
   }
 }

@@ -17,11 +17,11 @@ const ports = { starttls: 587, implicit: 465 } as const;
  * A mail over SMTP. There is no way without TLS and a certificate that holds: the password and the mail go to
  * who the settings name, or nowhere.
  */
-export function mailChannel(settings: ChannelOf<'mail'>): Channel {
+export function mailChannel(settings: ChannelOf<'mail'>, secrets: readonly string[]): Channel {
   const { user, password } = settings;
   // As AUTH PLAIN and LOGIN have them (RFC 4616): a server may quote what it was sent.
   const login = user === undefined || password === undefined ? [] : [`\0${user}\0${password}`];
-  return guarded([password ?? '', ...login], (message, world) => deliver(settings, message, world));
+  return guarded([...secrets, ...login], (message, world) => deliver(settings, message, world));
 }
 
 async function deliver(

@@ -20,9 +20,9 @@ const stops = /"code":\s*(40009|40010)\b/;
  * Published as JSON to the server's root, so that the topic, which is as good as a password, is in no URL. A
  * message that comes with a sequence id again takes the place of the first (from ntfy 2.16 on).
  */
-export function ntfyChannel(settings: ChannelOf<'ntfy'>): Channel {
+export function ntfyChannel(settings: ChannelOf<'ntfy'>, secrets: readonly string[]): Channel {
   const { server, topic, token, priorities } = settings;
-  return guarded([topic, token ?? ''], async (message, world) => {
+  return guarded(secrets, async (message, world) => {
     const { title, text, severity, over } = render(message, world.host, world.timeZone);
     const priority = priorities[severity];
     const body = JSON.stringify({

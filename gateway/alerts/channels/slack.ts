@@ -1,6 +1,6 @@
 import { cut, render } from '../message.ts';
 import type { ChannelOf } from '../settings.ts';
-import { type Channel, guarded, urlSecrets } from './channel.ts';
+import { type Channel, guarded } from './channel.ts';
 import { exchange, outcomeOf } from './http.ts';
 
 /**
@@ -18,8 +18,8 @@ const escaped = (text: string) =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
 /** An incoming webhook of Slack, or of what takes the same. Its URL is the secret. It knows no ids: see docs/alerts.md. */
-export function slackChannel(settings: ChannelOf<'slack'>): Channel {
-  return guarded(urlSecrets(settings.url), async (message, world) => {
+export function slackChannel(settings: ChannelOf<'slack'>, secrets: readonly string[]): Channel {
+  return guarded(secrets, async (message, world) => {
     const { title, text } = render(message, world.host, world.timeZone);
     const body = JSON.stringify({
       text: cut(`*${escaped(title)}*\n${escaped(text)}`, longestText),

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { type Message, render } from '../message.ts';
 import type { ChannelOf } from '../settings.ts';
-import { type Channel, guarded, urlSecrets } from './channel.ts';
+import { type Channel, guarded } from './channel.ts';
 import { exchange, outcomeOf } from './http.ts';
 
 /**
@@ -9,9 +9,12 @@ import { exchange, outcomeOf } from './http.ts';
  * message is sent again, the time of the attempt, and a signature over both and the body. Idempotency-Key
  * (draft-ietf-httpapi-idempotency-key-header) has the same id, as a structured field's string.
  */
-export function webhookChannel(settings: ChannelOf<'webhook'>): Channel {
+export function webhookChannel(
+  settings: ChannelOf<'webhook'>,
+  secrets: readonly string[],
+): Channel {
   const { url, secret } = settings;
-  return guarded([...urlSecrets(url), secret ?? ''], async (message, world) => {
+  return guarded(secrets, async (message, world) => {
     const body = JSON.stringify(webhookBody(message, world.host, world.timeZone));
     const timestamp = String(Math.floor(world.now() / 1000));
     const response = await exchange(
