@@ -33,6 +33,8 @@ const me: Actor = { via: 'device', name: 'test' };
 
 let device: TestDevice;
 let port: number;
+/** What the daemon's bundle is made of. */
+let parts: string[];
 let helper: Started | undefined;
 let daemon: Started;
 
@@ -40,8 +42,9 @@ type Started = { child: ChildProcess; output: () => string; ended: Promise<numbe
 
 const path = (name: string) => join(device.root, name);
 
-async function bundle(entry: string, to: string): Promise<void> {
-  await build({
+/** @returns the files that it is made of. */
+async function bundle(entry: string, to: string): Promise<string[]> {
+  const { metafile } = await build({
     entryPoints: [join(project, entry)],
     outfile: path(to),
     bundle: true,
@@ -50,10 +53,16 @@ async function bundle(entry: string, to: string): Promise<void> {
     target: 'node20',
     format: 'esm',
     logLevel: 'silent',
+    metafile: true,
+    absWorkingDir: project,
     banner: {
       js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
     },
   });
+  const [output] = Object.values(metafile.outputs);
+  return Object.entries(output?.inputs ?? {}).flatMap(([file, { bytesInOutput }]) =>
+    bytesInOutput > 0 ? [file] : [],
+  );
 }
 
 /** @param sockets by name. */
@@ -100,6 +109,7 @@ async function freePort(): Promise<number> {
 type Answer = { status: number; body: string };
 
 function answerOf(
+  text: string,
   send: (take: (response: IncomingMessage) => void) => ClientRequest,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -111,14 +121,23 @@ function answerOf(
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
     });
     sent.on('error', reject);
-    sent.end();
+    sent.end(text);
   });
 }
 
 /** As a browser that trusts the device's root and nothing else. */
-const overTls = async (where: string, headers = {}, servername = 'attic.local') => {
+const overTls = async (
+  where: string,
+  headers: Record<string, string> = {},
+  servername = 'attic.local',
+  body?: object,
+) => {
   const root = await device.read(caPath);
-  return await answerOf((take) =>
+  const text = body === undefined ? '' : JSON.stringify(body);
+  const ofBody = { 'content-type': 'application/json', 'content-length': `${text.length}` };
+  const sent = { host: servername, ...headers, ...(body === undefined ? {} : ofBody) };
+  const method = body === undefined ? 'GET' : 'POST';
+  return await answerOf(text, (take) =>
     httpsRequest(
       {
         host: '127.0.0.1',
@@ -127,7 +146,8 @@ const overTls = async (where: string, headers = {}, servername = 'attic.local') 
         ca: root,
         servername,
         agent: false,
-        headers: { host: servername, ...headers },
+        method,
+        headers: sent,
       },
       take,
     ),
@@ -135,7 +155,7 @@ const overTls = async (where: string, headers = {}, servername = 'attic.local') 
 };
 
 const asRoot = (where: string) =>
-  answerOf((take) =>
+  answerOf('', (take) =>
     httpRequest({ socketPath: path('run/pi-gatewayd/api.sock'), path: where, agent: false }, take),
   );
 
@@ -161,7 +181,7 @@ beforeAll(async () => {
   await chown(path('credentials/server.pem'), user, group);
   await chmod(path('credentials/server.pem'), 0o400);
   await chmod(device.root, 0o755);
-  await Promise.all([
+  [parts] = await Promise.all([
     bundle('gateway/daemon.ts', 'daemon.mjs'),
     bundle('gateway/helper/main.ts', 'helper.mjs'),
   ]);
@@ -221,6 +241,35 @@ describe('the daemon as it lies on the device', () => {
     if (isRoot) expect(/^CapEff:\s+(\w+)/m.exec(status())?.[1]).toBe('0'.repeat(16));
     // The unit's aim is 60 MB.
     expect(Number(/^VmRSS:\s+(\d+) kB/m.exec(status())?.[1]) / 1024).toBeLessThan(90);
+  });
+
+  test('has no code that only root uses', () => {
+    expect(parts).toContain('gateway/runtime.ts');
+    expect(
+      parts.filter((file) => /verbs\.ts$|^gateway\/(helper\/server|.*\/change\.ts)/.test(file)),
+    ).toEqual([]);
+  });
+
+  test('makes who has the claim code its owner, and nobody after', async () => {
+    const code = (await claimCode(device.system)) ?? '';
+    const claimAs = (name: string, given: string) =>
+      overTls('/api/v1/claim', {}, 'attic.local', {
+        code: given,
+        name,
+        password: 'correct horse battery staple',
+      });
+    expect((await claimAs('eve', '0000-0000-0000-0000')).status).toBe(400);
+    const answer = await claimAs('ada', code);
+    expect(answer.status, answer.body + daemon.output()).toBe(201);
+    expect(await claimCode(device.system)).toBeUndefined();
+    expect((await claimAs('eve', code)).status).toBeGreaterThanOrEqual(400);
+    const { body } = await asRoot('/api/v1/audit');
+    const entries = (JSON.parse(body) as { entries: { action: string; outcome: string }[] })
+      .entries;
+    expect(entries.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual(
+      expect.arrayContaining(['claim.use refused', 'claim.use done', 'account.add done']),
+    );
+    expect(body).not.toContain(code);
   });
 
   test('takes the settings on SIGHUP, and goes on by the last good ones after a mistake', async () => {
