@@ -14,6 +14,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     load: async () => (await import('./status/command.ts')).addStatusCommand,
   },
   {
+    commands: ['doctor'],
+    load: async () => (await import('./doctor/command.ts')).addDoctorCommand,
+  },
+  {
     commands: ['service'],
     load: async () => (await import('./services/command.ts')).addServiceCommands,
   },
@@ -25,6 +29,14 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
   { commands: ['ssh'], load: async () => (await import('./ssh/command.ts')).addSshCommands },
   { commands: ['vpn'], load: async () => (await import('./vpn/command.ts')).addVpnCommands },
   { commands: ['ddns'], load: async () => (await import('./ddns/command.ts')).addDdnsCommands },
+  {
+    commands: ['config'],
+    load: async () => (await import('./settings/command.ts')).addConfigCommands,
+  },
+  {
+    commands: ['update', 'reboot'],
+    load: async () => (await import('./updates/command.ts')).addUpdateCommands,
+  },
   {
     commands: ['compliance'],
     load: async () => (await import('./compliance/command.ts')).addCompliance,
