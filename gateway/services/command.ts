@@ -4,6 +4,7 @@ import { localClient } from '../api/client.ts';
 import { requireRoot } from '../errors.ts';
 import { type LogFlags, logOptions, showLogs } from '../logs/command.ts';
 import { bytes, type Output, type Paint, painter, print, span, table } from '../terminal.ts';
+import { exitCodeOf } from './health.ts';
 import { serviceIds } from './registry.ts';
 import type { ServiceView } from './view.ts';
 
@@ -57,12 +58,6 @@ Examples:
       o,
     );
   });
-}
-
-/** As the original's service-status: 0 all is well, 1 a warning, 2 something has failed. */
-export function exitCodeOf(states: readonly string[]): 0 | 1 | 2 {
-  if (states.includes('failed')) return 2;
-  return states.includes('warning') ? 1 : 0;
 }
 
 const marks = { ok: 'ok', warning: 'WARN', failed: 'FAIL', unknown: '?' } as const;
