@@ -90,8 +90,9 @@ export class Hints {
     this.#usual.set(series, usual);
     const hour = hourOfWeek(slot * tiers[2].step);
     const x = scaled(value, entry.usual);
-    if (judge) this.#judge(series, entry, usual, hour, value, x);
-    learn(usual, hour, x);
+    const deviation = deviationOf(usual, hour, entry.usual);
+    if (judge) this.#judge(series, entry, usual, hour, value, (x - mean(usual, hour)) / deviation);
+    learn(usual, hour, x, deviation);
   }
 
   #judge(
@@ -100,17 +101,14 @@ export class Hints {
     usual: Usual,
     hour: number,
     value: number,
-    x: number,
+    distance: number,
   ): void {
     if ((usual.count[hour] ?? 0) < leastValues) {
       usual.off = 0;
       usual.hint = undefined;
       return;
     }
-    const mean = usual.mean[hour] ?? 0;
-    const variance = Math.max(usual.variance[hour] ?? 0, usual.spread.variance);
-    const distance = (x - mean) / Math.sqrt(variance || Number.EPSILON);
-    const expected = unscaled(mean, entry.usual);
+    const expected = unscaled(mean(usual, hour), entry.usual);
     const news =
       entry.usual.by === 'ratio'
         ? value >= leastRatio * expected && value - expected >= entry.usual.least
@@ -138,14 +136,25 @@ const fresh = (): Usual => ({
   hint: undefined,
 });
 
-/** Welford's mean and variance; after 16 values the older ones fade. */
-function learn(usual: Usual, hour: number, x: number): void {
+const mean = (usual: Usual, hour: number) => usual.mean[hour] ?? 0;
+
+/** Of what is very even a tenth of what is no news: it must be possible to learn something else. */
+function deviationOf(usual: Usual, hour: number, { by, least }: UsualEntry['usual']): number {
+  const variance = Math.max(usual.variance[hour] ?? 0, usual.spread.variance);
+  return Math.max(Math.sqrt(variance), by === 'ratio' ? 0.1 : least / 10);
+}
+
+/**
+ * Welford's mean and variance; after 16 values the older ones fade. What is far off counts as if it were less
+ * so: else the first unusual value would make the second a usual one.
+ */
+function learn(usual: Usual, hour: number, x: number, deviation: number): void {
   const count = Math.min((usual.count[hour] ?? 0) + 1, 255);
   usual.count[hour] = count;
   const weight = Math.max(1 / count, leastWeight);
-  const mean = usual.mean[hour] ?? 0;
-  const delta = x - mean;
-  usual.mean[hour] = mean + weight * delta;
+  const bound = count > leastValues ? near * deviation : Number.POSITIVE_INFINITY;
+  const delta = Math.max(-bound, Math.min(bound, x - mean(usual, hour)));
+  usual.mean[hour] = mean(usual, hour) + weight * delta;
   const variance = (1 - weight) * ((usual.variance[hour] ?? 0) + weight * delta * delta);
   usual.variance[hour] = variance;
   // The first values of an hour say nothing of a spread.

@@ -12,7 +12,7 @@ export type WatchedUnit = {
 };
 
 /** What systemd says of a unit (org.freedesktop.systemd1(5), ListUnitsByNames). */
-export type UnitState = { load: string; active: string; sub: string };
+export type UnitState = { load: string; active: string; sub: string; path: string };
 
 const manager = {
   destination: 'org.freedesktop.systemd1',
@@ -67,19 +67,27 @@ export class Systemd {
   }
 
   /** Why a service failed, in words. */
-  async reason(unit: string): Promise<string> {
+  async reason({ path }: UnitState): Promise<string> {
+    return results[await this.#property(path, 'Service', 'Result')] ?? '';
+  }
+
+  /** It is not started at boot. */
+  async isDisabled({ path }: UnitState): Promise<boolean> {
+    return (await this.#property(path, 'Unit', 'UnitFileState')) === 'disabled';
+  }
+
+  async #property(path: string, kind: 'Service' | 'Unit', name: string): Promise<string> {
     try {
-      const [path] = await this.#bus.call({ ...manager, member: 'GetUnit', args: [unit] });
-      const [result] = await this.#bus.call({
+      const [value] = await this.#bus.call({
         destination: manager.destination,
-        path: String(path),
+        path,
         interface: 'org.freedesktop.DBus.Properties',
         member: 'Get',
-        args: ['org.freedesktop.systemd1.Service', 'Result'],
+        args: [`org.freedesktop.systemd1.${kind}`, name],
       });
-      return results[String(result)] ?? '';
+      return String(value);
     } catch {
-      // It is no service, or is gone again: that it has failed is known anyway.
+      // It is no service, or is gone again: what is known otherwise must do.
       return '';
     }
   }
@@ -95,9 +103,9 @@ export class Systemd {
       args: [this.#units],
     });
     return new Map(
-      rowsOf(rows).map(([name, , load, active, sub]) => [
+      rowsOf(rows).map(([name, , load, active, sub, , path]) => [
         String(name),
-        { load: String(load), active: String(active), sub: String(sub) },
+        { load: String(load), active: String(active), sub: String(sub), path: String(path) },
       ]),
     );
   }
@@ -140,7 +148,7 @@ async function judge(
   const log = `journalctl -u ${unit}`;
   switch (state.active) {
     case 'failed': {
-      const reason = await systemd.reason(unit);
+      const reason = await systemd.reason(state);
       return failed(`It has failed${reason ? `: ${reason}` : ''}. Its log: ${log}`);
     }
     case 'active':
@@ -152,9 +160,10 @@ async function judge(
         ? warning(`It ends and is started again. Its log: ${log}`)
         : unknown('It is starting');
     default:
-      return runs
-        ? failed(`It does not run (${state.active}). Its log: ${log}`)
-        : ok('It runs when it is needed');
+      if (!runs) return ok('It runs when it is needed');
+      return optional && (await systemd.isDisabled(state))
+        ? unknown('It is turned off (disabled)')
+        : failed(`It does not run (${state.active}). Its log: ${log}`);
   }
 }
 

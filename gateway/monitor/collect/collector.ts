@@ -9,7 +9,7 @@ import { memorySamples, pressureSamples } from './memory.ts';
 import { conntrackSamples, networkSamples } from './network.ts';
 import { Own } from './own.ts';
 import { Processor } from './processor.ts';
-import { firewallSamples, vpnSamples } from './vpn.ts';
+import { ClientNames, firewallSamples, vpnSamples } from './vpn.ts';
 
 type Source = {
   kernel: KernelState;
@@ -19,7 +19,8 @@ type Source = {
 /** Measures each thing in its turn, and keeps what it measured last. */
 export class Collector {
   readonly #files: Files;
-  readonly #source: Source;
+  readonly #kernel: KernelState;
+  readonly #names: ClientNames;
   readonly #processor: Processor;
   readonly #heat: Heat;
   readonly #own = new Own();
@@ -29,7 +30,8 @@ export class Collector {
 
   constructor(files: Files, source: Source) {
     this.#files = files;
-    this.#source = source;
+    this.#kernel = source.kernel;
+    this.#names = new ClientNames(() => source.peerNames());
     this.#processor = new Processor(files);
     this.#heat = new Heat(files);
   }
@@ -79,17 +81,13 @@ export class Collector {
     if (this.#asking) return;
     this.#asking = true;
     try {
-      const { kernel, peerNames } = this.#source;
-      const [vpn, firewall] = await Promise.all(
-        [
-          peerNames().then((names) => vpnSamples(kernel, names, this.#rates, now.time, now.steady)),
-          firewallSamples(kernel, this.#rates, now.steady),
-        ].map((asked) => asked.catch((): Sample[] => [])),
-      );
-      this.#groups.set('kernel', {
-        due: now.steady + every,
-        samples: [...(vpn ?? []), ...(firewall ?? [])],
-      });
+      const parts = [
+        vpnSamples(this.#kernel, this.#names, this.#rates, now.time, now.steady),
+        firewallSamples(this.#kernel, this.#rates, now.steady),
+      ];
+      // A device without a VPN has no state of it.
+      const found = await Promise.all(parts.map((part) => part.catch((): Sample[] => [])));
+      this.#groups.set('kernel', { due: now.steady + every, samples: found.flat() });
     } finally {
       this.#asking = false;
     }

@@ -47,7 +47,7 @@ export class HistoryFile {
     const { records, lost } = decode(file);
     this.#restore(records);
     if (records.length > 0) this.#saved = this.#recorder.wholeMinute;
-    if (lost === 0) {
+    if (lost === 0 && records.length > 0) {
       this.#tail = Math.max(0, file.length - this.#baseLength(records));
       return undefined;
     }
@@ -59,9 +59,10 @@ export class HistoryFile {
   /** Writes what is new. Nothing, if nothing is. */
   async save(): Promise<void> {
     const to = this.#recorder.wholeMinute;
+    if (to < 0) return;
     // The clock was set back, and what it wrote is cut off.
     if (to < this.#saved) this.#tail = Number.POSITIVE_INFINITY;
-    else if (to === this.#saved || to < 0) return;
+    else if (to === this.#saved) return;
     // Numbers of series that are gone are not given again: they would run out.
     if (this.#tail > longestTail || this.#ids.size > 60_000) await this.#writeAnew(to);
     else await this.#append(to);
