@@ -13,13 +13,15 @@ const disk: Examination = {
   id: 'disk',
   title: 'Space on the card',
   run: async ({ system }) => {
-    const all = await Promise.all(
-      ['/', system.boot].map(async (path) => {
-        const { blocks, bfree, bavail, bsize } = await statfs(join(system.root, path));
-        const used = blocks - bfree;
-        // As df(1): what is kept for root counts for neither side.
-        return { path, percent: (100 * used) / Math.max(1, used + bavail), free: bavail * bsize };
-      }),
+    const looks = ['/', system.boot].map(async (path) => {
+      const { blocks, bfree, bavail, bsize } = await statfs(join(system.root, path));
+      const used = blocks - bfree;
+      // As df(1): what is kept for root counts for neither side.
+      return { path, percent: (100 * used) / Math.max(1, used + bavail), free: bavail * bsize };
+    });
+    // The boot partition need not be mounted.
+    const all = (await Promise.allSettled(looks)).flatMap((one) =>
+      one.status === 'fulfilled' ? [one.value] : [],
     );
     const worst = all.reduce((a, b) => (b.percent > a.percent ? b : a));
     const found = all

@@ -1,3 +1,4 @@
+import { GatewayError } from '../errors.ts';
 import { accessExaminations } from './access.ts';
 import { deviceExaminations } from './device.ts';
 import { type Diagnosis, type Examination, failed, type World } from './examination.ts';
@@ -45,7 +46,9 @@ async function diagnose(world: World, { id, title, run }: Examination): Promise<
       ...failed(
         `It could not be examined: ${why.split('\n')[0]}`,
         'What it would have told is not known',
-        'Try again; if it stays, send a support bundle: sudo pi-gateway support-bundle',
+        error instanceof GatewayError
+          ? error.fix
+          : 'Try again; if it stays, send a support bundle: sudo pi-gateway support-bundle',
       ),
     };
   } finally {
