@@ -86,16 +86,20 @@ describe('the units', () => {
 
   test('start the programs that are bundled, without JIT and WebAssembly', async () => {
     const started = await Promise.all(
-      ['pi-gatewayd', 'pi-gateway-helper', 'pi-gateway-tls'].map(async (name) => {
-        const [, flags = '', program = ''] =
-          /^ExecStart=\/usr\/bin\/node (.*) (\S+)$/m.exec(await text(`${name}.service`)) ?? [];
-        expect(flags, name).toContain('--jitless --no-expose-wasm');
-        return program;
-      }),
+      ['pi-gatewayd', 'pi-gateway-helper', 'pi-gateway-settings', 'pi-gateway-tls'].map(
+        async (name) => {
+          const [, flags = '', program = ''] =
+            /^ExecStart=\/usr\/bin\/node ([- \w=]+) (\S+\.mjs)/m.exec(
+              await text(`${name}.service`),
+            ) ?? [];
+          expect(flags, name).toContain('--jitless --no-expose-wasm');
+          return program;
+        },
+      ),
     );
     const paths = gateway.bundles?.map((bundle) => bundle.path);
     expect(paths).toEqual(expect.arrayContaining(started));
-    expect(new Set(started).size).toBe(3);
+    expect(new Set(started).size).toBe(4);
   });
 
   test('listen where the programs ask, for the groups that may', async () => {
@@ -131,7 +135,7 @@ describe('the units', () => {
         await writeFile(join(folder, basename(entry.path)), entry.content);
       }
       const services = names.filter((name) => name.endsWith('.service'));
-      expect(services).toHaveLength(4);
+      expect(services).toHaveLength(6);
       for (const name of services) {
         const { stdout } = await run(
           'systemd-analyze',

@@ -29,11 +29,20 @@ export const gateway = defineStage({
     { entry: 'gateway/cli.ts', path: '/usr/bin/pi-gateway' },
     { entry: 'gateway/daemon.ts', path: '/usr/lib/pi-gateway/daemon.mjs' },
     { entry: 'gateway/helper/main.ts', path: '/usr/lib/pi-gateway/helper.mjs' },
+    { entry: 'gateway/settings/main.ts', path: '/usr/lib/pi-gateway/settings.mjs' },
     { entry: 'gateway/tls/main.ts', path: '/usr/lib/pi-gateway/tls.mjs' },
+  ],
+  assets: [
+    {
+      html: 'gateway/web/index.html',
+      worker: 'gateway/web/service-worker.ts',
+      folder: '/usr/share/pi-gateway/dashboard',
+    },
   ],
   services: () => ({
     enable: [
       'pi-gateway-helper.socket',
+      'pi-gateway-settings.service',
       'pi-gateway-state.socket',
       'pi-gateway-tls.timer',
       'pi-gatewayd.service',
