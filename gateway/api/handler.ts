@@ -12,7 +12,7 @@ import { readSession, sessionHeader } from './http/cookie.ts';
 import type { Files } from './http/files.ts';
 import { apiHeaders } from './http/headers.ts';
 import { isOwnHost } from './http/host.ts';
-import { hasBody, parseTarget, readJson, type Target } from './http/request.ts';
+import { hasBody, parseQuery, parseTarget, readJson, type Target } from './http/request.ts';
 import { openApiDocument, statusOf } from './openapi/document.ts';
 import { type Content, type Operation, scopeOf } from './operation.ts';
 import { ProblemError, problemOf, tooMany } from './problem.ts';
@@ -69,9 +69,9 @@ export class Handler {
   async #answer(request: IncomingMessage, response: ServerResponse, door: Door): Promise<void> {
     const names = this.#options.names();
     if (door === 'tls' && !isOwnHost(request.headers.host, names, request.socket.localAddress))
-      // RFC 9110 §15.5.20
       throw new ProblemError(
-        421,
+        // RFC 9110 §15.5.20; without the header it is no HTTP/1.1 (RFC 9112 §3.2).
+        request.headers.host === undefined ? 400 : 421,
         'That is no name or address of this gateway',
         `Ask for ${[...names].join(', ')} or its address; further names: api.names in /etc/pi-gateway/gateway.yaml`,
       );
@@ -141,8 +141,9 @@ export class Handler {
     request: IncomingMessage,
     operation: Operation,
     params: Record<string, string>,
-    query: Target['query'],
+    queryText: string,
   ): Promise<{ params: unknown; query: unknown; body: unknown }> {
+    const query = parseQuery(queryText);
     if (!operation.query && Object.keys(query).length > 0)
       throw new ProblemError(
         400,

@@ -4,7 +4,7 @@ import { createServer as createHttp, type IncomingMessage, type Server } from 'n
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import type { Helper } from '../helper/protocol.ts';
-import { type AccountsOptions, openAccounts } from './accounts/accounts.ts';
+import { type Accounts, type AccountsOptions, openAccounts } from './accounts/accounts.ts';
 import { neighbourhood } from './accounts/throttle.ts';
 import { EventHub } from './events/hub.ts';
 import { type Door, Handler, problemText, type Shared } from './handler.ts';
@@ -43,6 +43,7 @@ export type ApiOptions = Omit<Shared, 'accounts'> & {
 export type Api = {
   /** Where it listens with TLS. */
   addresses: readonly AddressInfo[];
+  accounts: Accounts;
   /** A new certificate counts from the next connection on. */
   setCertificate(certificate: Certificate): void;
   /** Something changed without the API: whoever listens asks anew. */
@@ -112,6 +113,8 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     headersTimeout: patience.headers * 1000,
     requestTimeout: patience.request * 1000,
     connectionsCheckingInterval: Math.min(5000, patience.headers * 250),
+    // We look at it ourselves, and say what is wrong.
+    requireHostHeader: false,
     // Above the pause between two requests of a dashboard that polls.
     keepAliveTimeout: 20_000,
   };
@@ -129,6 +132,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   for (const server of local) await openedLocally(server, socket ?? '');
 
   return {
+    accounts,
     addresses: secure.map((server) => server.address()).filter((one) => isAddress(one)),
     setCertificate: (certificate) => {
       certified = namesOf(certificate);

@@ -11,8 +11,8 @@ export const longestBody = 1_048_576;
 
 const mostParameters = 32;
 
-/** Decoded segments of the path, and the query. */
-export type Target = { path: string; segments: string[]; query: Record<string, string | string[]> };
+/** Decoded segments of the path, and the query as it came: `parseQuery`. */
+export type Target = { path: string; segments: string[]; query: string };
 
 /** @throws ProblemError 400 or 414 */
 export function parseTarget(url: string): Target {
@@ -30,7 +30,7 @@ export function parseTarget(url: string): Target {
   return {
     path,
     segments: path.slice(1).split('/').map(decoded),
-    query: cut < 0 ? {} : parseQuery(url.slice(cut + 1)),
+    query: cut < 0 ? '' : url.slice(cut + 1),
   };
 }
 
@@ -53,7 +53,8 @@ function hasControls(text: string): boolean {
   return /\p{Cc}/u.test(text);
 }
 
-function parseQuery(text: string): Record<string, string | string[]> {
+/** @throws ProblemError 400 */
+export function parseQuery(text: string): Record<string, string | string[]> {
   const all = new Map<string, string | string[]>();
   for (const pair of text.split('&')) {
     if (pair === '') continue;

@@ -78,6 +78,7 @@ const refusals: Readonly<Record<number, string>> = {
   404: 'There is no such thing',
   409: 'It is so already, or something else is under way',
   413: 'The body is too long',
+  414: 'The address is too long',
   415: 'The body is no JSON',
   429: 'Too many; see Retry-After',
   500: 'The gateway failed at it',
@@ -113,12 +114,12 @@ function security(operation: Operation): Json[] {
 }
 
 function responses(operation: Operation): Json {
-  const { role, params, query, body, response, content } = operation;
+  const { role, body, response, content } = operation;
   const status = statusOf(operation);
   const statuses = [
-    ...(params || query || body ? [400] : []),
+    400,
     ...(role === 'public' ? (body ? [401, 403] : []) : [401, 403]),
-    ...[404, 409],
+    ...[404, 409, 414],
     ...(body ? [413, 415] : []),
     ...[429, 500, 503],
   ];
