@@ -107,7 +107,7 @@ const known = new Set(
   ),
 );
 
-const rows = ['abcdefghijklmnopqrstuvwxyz', '01234567890', 'qwertyuiopasdfghjklzxcvbnm'];
+const rows = ['abcdefghijklmnopqrstuvwxyz', '0123456789', 'qwertyuiopasdfghjklzxcvbnm'];
 
 /** @throws GatewayError unless the password is one that nobody guesses in a few thousand tries. */
 export function refuseWeak(password: string, account: string): void {
