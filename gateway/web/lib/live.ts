@@ -14,13 +14,15 @@ export const changed = signal<ReadonlySet<string>>(new Set());
 export type Measured = { name: string; unit: string; value: number | null };
 /** Names of all series and their units; changes only when there are others. */
 export const units = signal<ReadonlyMap<string, string>>(new Map());
+/** All values, and those of them that something shows: a thousand clients have thousands. */
+const latest = new Map<string, number | null>();
 const values = new Map<string, Signal<number | null>>();
 const recent = new Map<string, Recent>();
 /** Counts up with each measurement, for charts. */
 export const measured = signal(0);
 
 /** Of one peer as the kernel has it, by its public key. */
-export type LivePeer = {
+export type Peer = {
   public_key: string;
   endpoint: string | null;
   /** ISO 8601; null: never. */
@@ -28,26 +30,36 @@ export type LivePeer = {
   received_bytes: number;
   sent_bytes: number;
 };
+/** With bytes a second, of the time since it was last heard of. */
+export type LivePeer = Peer & { received_rate: number; sent_rate: number };
+const latestPeers = new Map<string, LivePeer>();
 const peers = new Map<string, Signal<LivePeer | undefined>>();
+let peersAt = 0;
 
 /** The newest value of a series, also before there is one. */
 export function newest(name: string): Signal<number | null> {
   let value = values.get(name);
   if (!value) {
-    value = signal<number | null>(null);
+    value = signal<number | null>(latest.get(name) ?? null);
     values.set(name, value);
   }
   return value;
 }
 
-export function recentOf(name: string): Recent | undefined {
-  return recent.get(name);
+/** What came live, from the first time on that somebody asks for it (of clients) or from the start (of the rest). */
+export function recentOf(name: string): Recent {
+  let kept = recent.get(name);
+  if (!kept) {
+    kept = new Recent(keep);
+    recent.set(name, kept);
+  }
+  return kept;
 }
 
 export function peerOf(publicKey: string): Signal<LivePeer | undefined> {
   let peer = peers.get(publicKey);
   if (!peer) {
-    peer = signal<LivePeer | undefined>(undefined);
+    peer = signal<LivePeer | undefined>(latestPeers.get(publicKey));
     peers.set(publicKey, peer);
   }
   return peer;
@@ -56,40 +68,61 @@ export function peerOf(publicKey: string): Signal<LivePeer | undefined> {
 /** Seconds of what came live that are kept for charts: their shortest span. */
 const keep = 3600;
 
+const ofClient = /^vpn\..*\{/;
+
 export function takeSeries(series: readonly Measured[], time: number): void {
   const known = units.peek();
   batch(() => {
     if (series.some(({ name }) => !known.has(name)))
       units.value = new Map([...known, ...series.map(({ name, unit }) => [name, unit] as const)]);
     for (const { name, value } of series) {
-      newest(name).value = value;
-      let kept = recent.get(name);
-      if (!kept) {
-        kept = new Recent(keep);
-        recent.set(name, kept);
-      }
-      kept.add(time, value);
+      latest.set(name, value);
+      const shown = values.get(name);
+      if (shown) shown.value = value;
+      (ofClient.test(name) ? recent.get(name) : recentOf(name))?.add(time, value);
     }
     measured.value += 1;
   });
 }
 
-export function takePeers(list: readonly LivePeer[]): void {
+export function takePeers(list: readonly Peer[], time: number): void {
+  // After a pause the mean of it would pass for the present.
+  const seconds = (time - peersAt) / 1000;
+  const gap = seconds <= 0 || seconds > 10;
+  peersAt = time;
   batch(() => {
     for (const peer of list) {
-      const known = peerOf(peer.public_key);
-      const old = known.peek();
-      if (
-        !old ||
-        old.received_bytes !== peer.received_bytes ||
-        old.sent_bytes !== peer.sent_bytes ||
-        old.handshake !== peer.handshake ||
-        old.endpoint !== peer.endpoint
-      )
-        known.value = peer;
+      const old = latestPeers.get(peer.public_key);
+      // Counters begin anew with the interface.
+      const rate = (now: number, before: number | undefined) =>
+        gap || before === undefined || now < before ? 0 : (now - before) / seconds;
+      const next: LivePeer = {
+        ...peer,
+        received_rate: rate(peer.received_bytes, old?.received_bytes),
+        sent_rate: rate(peer.sent_bytes, old?.sent_bytes),
+      };
+      latestPeers.set(peer.public_key, next);
+      const shown = peers.get(peer.public_key);
+      if (shown && (!old || differs(old, next))) shown.value = next;
     }
+    // Who is gone from the interface is not connected.
+    const there = new Set(list.map((peer) => peer.public_key));
+    for (const key of latestPeers.keys())
+      if (!there.has(key)) {
+        latestPeers.delete(key);
+        const shown = peers.get(key);
+        if (shown) shown.value = undefined;
+      }
   });
 }
+
+const differs = (a: LivePeer, b: LivePeer): boolean =>
+  a.received_bytes !== b.received_bytes ||
+  a.sent_bytes !== b.sent_bytes ||
+  a.handshake !== b.handshake ||
+  a.endpoint !== b.endpoint ||
+  a.received_rate !== b.received_rate ||
+  a.sent_rate !== b.sent_rate;
 
 let source: EventSource | undefined;
 let retry: ReturnType<typeof setTimeout> | undefined;
@@ -125,7 +158,10 @@ export function listen(): void {
     const { series = [], time } = data as { series?: Measured[]; time?: string };
     takeSeries(series, time === undefined ? Date.now() : Date.parse(time));
   });
-  on('vpn', (data) => takePeers((data as { peers?: LivePeer[] }).peers ?? []));
+  on('vpn', (data) => {
+    const { peers: list = [], time } = data as { peers?: Peer[]; time?: string };
+    takePeers(list, time === undefined ? Date.now() : Date.parse(time));
+  });
   on('check', () => announce(['services', 'status']));
   on('alert', () => announce(['alerts', 'status']));
   on('change', (data) => {

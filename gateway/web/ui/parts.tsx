@@ -551,6 +551,7 @@ export function Spark({
 export function Meter({ share, state, label }: { share: number; state?: State; label: string }) {
   const percent = Math.max(0, Math.min(100, share * 100));
   return (
+    // biome-ignore lint/a11y/useSemanticElements: browsers give <meter> colours of their own
     <div
       class={`meter ${state ?? ''}`}
       role="meter"

@@ -35,32 +35,27 @@ function Glance({ of }: { of: Status }) {
   return (
     <>
       <section class={`card hero ${of.health.state}`} aria-label="Health">
-        <Sign state={of.health.state} />
-        <div class="grow">
-          <h2>{of.health.summary}</h2>
-          <p class="muted small">
-            Up for {duration(of.uptime_seconds)}
-            {of.synchronized === false && ' · The clock is not synchronised'}
-          </p>
+        <div class="head">
+          <Sign state={of.health.state} />
+          <div class="grow">
+            <h2>{of.health.summary}</h2>
+            <p class="muted small">
+              Up for {duration(of.uptime_seconds)}
+              {of.synchronized === false && ' · The clock is not synchronised'}
+            </p>
+          </div>
         </div>
-      </section>
-      {of.health.findings.length > 0 && (
-        <Card title="What needs a look" flush>
-          <ul class="rows">
+        {of.health.findings.length > 0 && (
+          <ul class="findings">
             {of.health.findings.map(({ state, source, text }) => (
               <li key={source + text}>
-                <div class="row">
-                  <div class="main">
-                    <span class="name">{text}</span>
-                    <div class="detail">{source}</div>
-                  </div>
-                  <Badge state={state}>{state === 'failed' ? 'Failed' : 'Warning'}</Badge>
-                </div>
+                <Badge state={state}>{state === 'failed' ? 'Failed' : 'Warning'}</Badge>
+                <span>{text}</span>
               </li>
             ))}
           </ul>
-        </Card>
-      )}
+        )}
+      </section>
       <div class="tiles">
         <Uplink />
         {of.vpn ? (
@@ -198,7 +193,7 @@ function Trend({
 }) {
   const before = useTrend(name).data.value?.series[0]?.values ?? [];
   measured.value;
-  const values = [...before, ...(recentOf(name)?.values ?? [])].slice(-90);
+  const values = [...before, ...recentOf(name).values].slice(-90);
   return (
     <Spark
       values={values}
@@ -231,7 +226,7 @@ function Uplink() {
       to={link('charts', 'network')}
       icon="globe"
       label="Internet"
-      value={loss === undefined ? '–' : down ? 'Away' : 'There'}
+      value={loss === undefined ? '–' : down ? 'Offline' : 'Online'}
       sub={
         loss === undefined
           ? 'Not measured yet'

@@ -1,10 +1,11 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { call } from '../lib/api.ts';
 import { bitRate, bytes, dateTime } from '../lib/format.ts';
-import { newest } from '../lib/live.ts';
+import { peerOf } from '../lib/live.ts';
 import { useResource } from '../lib/resource.ts';
 import { go, link } from '../lib/router.ts';
 import { mayChange } from '../lib/session.ts';
+import { Chart } from '../ui/chart.tsx';
 import { Confirm, Dialog } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icon.tsx';
 import {
@@ -65,7 +66,7 @@ function Details({ of, reload }: { of: Client; reload: () => Promise<void> }) {
   const live = useLive(of);
   const vpn = useVpn().data.value;
   const [open, setOpen] = useState<Open>(undefined);
-  const [span, setSpan] = useState<Span>('1h');
+  const [span, setSpan] = useState<Span | 'live'>('live');
   const work = useAction();
   const close = () => setOpen(undefined);
   const params = { name: of.name };
@@ -91,11 +92,8 @@ function Details({ of, reload }: { of: Client; reload: () => Promise<void> }) {
                 {live.endpoint ?? 'nowhere yet'}
               </span>,
             ],
-            [
-              'Received',
-              `${bytes(live.received)}${rate(newest(`vpn.received{${of.name}}`).value)}`,
-            ],
-            ['Sent', `${bytes(live.sent)}${rate(newest(`vpn.sent{${of.name}}`).value)}`],
+            ['Received', `${bytes(live.received)}${rate(live.receivedRate)}`],
+            ['Sent', `${bytes(live.sent)}${rate(live.sentRate)}`],
             [
               'Addresses',
               <span class="mono" key="addresses">
@@ -197,23 +195,30 @@ function Details({ of, reload }: { of: Client; reload: () => Promise<void> }) {
           <Segments
             label="Span of time"
             value={span}
-            options={Object.entries(spans).map(([key, { title }]) => [key as Span, title] as const)}
+            options={[
+              ['live', 'Live'] as const,
+              ...Object.entries(spans).map(([key, { title }]) => [key as Span, title] as const),
+            ]}
             onChange={setSpan}
           />
         }
       >
-        <LiveChart
-          key={span}
-          span={span}
-          set={{
-            title: 'Received and sent',
-            plot: { title: '', kinds: [] },
-            series: [
-              { name: `vpn.received{${of.name}}`, title: 'From the client' },
-              { name: `vpn.sent{${of.name}}`, title: 'To the client' },
-            ],
-          }}
-        />
+        {span === 'live' ? (
+          <Seconds of={of} />
+        ) : (
+          <LiveChart
+            key={span}
+            span={span}
+            set={{
+              title: 'Received and sent',
+              plot: { title: '', kinds: [] },
+              series: [
+                { name: `vpn.received{${of.name}}`, title: 'From the client' },
+                { name: `vpn.sent{${of.name}}`, title: 'To the client' },
+              ],
+            }}
+          />
+        )}
       </Card>
       {open === 'edit' && (
         <Edit
@@ -293,7 +298,45 @@ function Details({ of, reload }: { of: Client; reload: () => Promise<void> }) {
   );
 }
 
-const rate = (value: number | null) => (value === null ? '' : `, now ${bitRate(value)}`);
+/** Milliseconds of traffic that the live chart shows. */
+const shown = 120_000;
+
+/** Traffic each second, as the kernel counts it, from when the page was opened. */
+function Seconds({ of }: { of: Client }) {
+  const [points, setPoints] = useState<readonly { time: number; received: number; sent: number }[]>(
+    [],
+  );
+  const { public_key } = of;
+  useEffect(() => {
+    const peer = peerOf(public_key);
+    const timer = setInterval(() => {
+      const time = Date.now();
+      const { received_rate = 0, sent_rate = 0 } = peer.peek() ?? {};
+      setPoints((old) => [
+        ...old.filter((one) => one.time > time - shown - 2000),
+        { time, received: received_rate, sent: sent_rate },
+      ]);
+    }, 1000);
+    return () => clearInterval(timer);
+  }, [public_key]);
+  const to = points.at(-1)?.time ?? Date.now();
+  const times = points.map(({ time }) => time);
+  return (
+    <Chart
+      title="Received and sent, each second"
+      unit="By/s"
+      from={to - shown}
+      to={to}
+      atLeast={1000}
+      lines={[
+        { name: 'From the client', times, values: points.map(({ received }) => received) },
+        { name: 'To the client', times, values: points.map(({ sent }) => sent) },
+      ]}
+    />
+  );
+}
+
+const rate = (value: number) => (value > 0 ? `, now ${bitRate(value)}` : '');
 
 function reach(zones: Client['zones']): string {
   if (zones === null) return 'All that VPN clients may';

@@ -1,12 +1,13 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { type Answer, call } from '../lib/api.ts';
 import { bitRate, bytes, count, plural } from '../lib/format.ts';
-import { newest, peerOf, watchPeers } from '../lib/live.ts';
+import { peerOf, watchPeers } from '../lib/live.ts';
 import { useResource } from '../lib/resource.ts';
 import { link, route } from '../lib/router.ts';
 import { mayChange } from '../lib/session.ts';
 import { Icon } from '../ui/icon.tsx';
 import {
+  Badge,
   Button,
   Card,
   Empty,
@@ -38,6 +39,9 @@ export type LiveClient = {
   endpoint: string | null;
   received: number;
   sent: number;
+  /** Bytes a second. */
+  receivedRate: number;
+  sentRate: number;
 };
 
 /** What is known of a client now: by the stream of events, else as the list had it. */
@@ -54,6 +58,8 @@ export function useLive(client: Client): LiveClient {
     endpoint: peer ? peer.endpoint : (live?.endpoint ?? null),
     received: peer?.received_bytes ?? live?.received_bytes ?? 0,
     sent: peer?.sent_bytes ?? live?.sent_bytes ?? 0,
+    receivedRate: peer?.received_rate ?? 0,
+    sentRate: peer?.sent_rate ?? 0,
   };
 }
 
@@ -166,7 +172,7 @@ function Clients() {
 
 function Server({ of }: { of: Vpn }) {
   return (
-    <Card title="Server">
+    <>
       {!of.endpoint_known && (
         <Note state="warning">
           <strong>Clients cannot find this gateway from outside.</strong>
@@ -176,15 +182,51 @@ function Server({ of }: { of: Vpn }) {
           </span>
         </Note>
       )}
-      <Facts
-        of={[
-          ['Reached at', <span class="mono" key="at">{`${of.endpoint}:${of.port}`}</span>],
-          ['Networks', <span class="mono" key="net">{`${of.network4}, ${of.network6}`}</span>],
-          ['Connected', `${of.clients.online} of ${of.clients.total}`],
-          ['Free addresses', count(of.free)],
-        ]}
-      />
-    </Card>
+      <details class="card">
+        <summary>
+          <Badge state={of.clients.online > 0 ? 'ok' : 'unknown'} icon="vpn">
+            {`${of.clients.online} of ${of.clients.total} connected`}
+          </Badge>
+          <span class="mono muted clip">{`${of.endpoint}:${of.port}`}</span>
+          <Icon name="forward" />
+        </summary>
+        <div class="body">
+          <Facts
+            of={[
+              [
+                'Clients look for',
+                <span class="mono" key="at">{`${of.endpoint}:${of.port}`}</span>,
+              ],
+              [
+                'IPv4',
+                <span class="mono" key="4">
+                  {of.network4}
+                </span>,
+              ],
+              [
+                'IPv6',
+                <span class="mono" key="6">
+                  {of.network6}
+                </span>,
+              ],
+              [
+                'DNS of clients',
+                <span class="mono" key="dns">
+                  {of.dns.join(', ')}
+                </span>,
+              ],
+              ['Free addresses', count(of.free)],
+              ['MTU', count(of.mtu)],
+            ]}
+          />
+          {of.public_key !== null && (
+            <p class="small muted">
+              Public key <code>{of.public_key}</code>
+            </p>
+          )}
+        </div>
+      </details>
+    </>
   );
 }
 
@@ -250,8 +292,6 @@ export function stateWords(client: Client, live: LiveClient): string {
 
 function Row({ of }: { of: Client }) {
   const live = useLive(of);
-  const down = newest(`vpn.received{${of.name}}`).value;
-  const up = newest(`vpn.sent{${of.name}}`).value;
   const words = stateWords(of, live);
   return (
     <a href={link('vpn', of.name)}>
@@ -289,7 +329,9 @@ function Row({ of }: { of: Client }) {
           <span class="hidden">, sent </span> ↑ {bytes(live.sent)}
         </span>
         <span class="row-note">
-          {live.online && down !== null && up !== null ? `${bitRate(down)} · ${bitRate(up)}` : ' '}
+          {live.receivedRate + live.sentRate > 0
+            ? `${bitRate(live.receivedRate)} · ${bitRate(live.sentRate)}`
+            : ' '}
         </span>
       </span>
     </a>
