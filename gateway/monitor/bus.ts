@@ -71,14 +71,13 @@ export class Bus {
     );
   }
 
-  async #open(): Promise<Connection> {
-    const made = Connection.open(this.#path, () => {
+  #open(): Promise<Connection> {
+    const forget = () => {
       if (this.#connection === made) this.#connection = undefined;
-    });
-    made.catch(() => {
-      if (this.#connection === made) this.#connection = undefined;
-    });
-    return await made;
+    };
+    const made = Connection.open(this.#path, forget);
+    made.catch(forget);
+    return made;
   }
 }
 
