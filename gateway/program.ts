@@ -21,6 +21,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     commands: ['service'],
     load: async () => (await import('./services/command.ts')).addServiceCommands,
   },
+  {
+    commands: ['account', 'token'],
+    load: async () => (await import('./api/accounts/command.ts')).addAccountCommands,
+  },
   { commands: ['logs'], load: async () => (await import('./logs/command.ts')).addLogsCommand },
   {
     commands: ['firewall'],
@@ -40,6 +44,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
   {
     commands: ['compliance'],
     load: async () => (await import('./compliance/command.ts')).addCompliance,
+  },
+  {
+    commands: ['support-bundle'],
+    load: async () => (await import('./support/command.ts')).addSupportCommand,
   },
 ];
 
