@@ -40,7 +40,12 @@ export async function knownSecrets(system: System): Promise<string[]> {
     ...(await yamlSecrets(system, settingsPath, secretsOf)),
     ...(await yamlSecrets(system, settingsFile, ownerSecrets)),
   ]);
-  return [...found].filter((secret) => secret.length >= shortest);
+  return (
+    [...found]
+      .filter((secret) => secret.length >= shortest)
+      // As JSON has it, e.g. in the audit log.
+      .flatMap((secret) => [...new Set([secret, JSON.stringify(secret).slice(1, -1)])])
+  );
 }
 
 /** The text without secrets, known or by their looks. */
