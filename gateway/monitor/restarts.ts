@@ -74,12 +74,9 @@ export class Keeper {
       keeping.wellSince = undefined;
       keeping.next = Math.max(keeping.next, steady + patience);
     }
+    // A restart mends no line that is down; when that is up again, this has time to follow.
+    if (board.failedNeed(id)) keeping.next = Math.max(keeping.next, steady + patience);
     if (keeping.busy || keeping.restarts >= mostRestarts || steady < keeping.next) return;
-    // A restart mends no line that is down; what is starting or has ended is systemd's.
-    if (board.failedNeed(id)) {
-      keeping.next = steady + patience;
-      return;
-    }
     keeping.busy = true;
     keeping.restarts += 1;
     keeping.next = steady + firstPause * 2 ** (keeping.restarts - 1);

@@ -130,7 +130,7 @@ export class Monitoring implements Monitor {
   }
 
   /** One look at everything that is due. What takes time goes on beside it, and is seen by the next. */
-  tick(): { looks: Promise<void> } {
+  tick(): { looks: Promise<void>; saved: Promise<void> } {
     const now = this.#clock();
     const looks = this.#settled() ? this.#board.look(this.#clock) : Promise.resolve();
     const kept = this.#keeper.keep(this.#board, now.steady);
@@ -141,7 +141,10 @@ export class Monitoring implements Monitor {
     this.#options.onConditions(this.conditions(now));
     if (this.#listeners.size > 0) this.#tell({ type: 'series', series: this.series() });
     if (now.steady >= this.#save.due) this.#saveLater(now);
-    return { looks: Promise.all([looks, kept, collected]).then(() => undefined) };
+    return {
+      looks: Promise.all([looks, kept, collected]).then(() => undefined),
+      saved: this.#save.running,
+    };
   }
 
   conditions(now: Now): Condition[] {
