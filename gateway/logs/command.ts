@@ -123,23 +123,25 @@ async function newest(
 /** Milliseconds between two looks: journalctl costs little when nothing is new. */
 const pause = 1000;
 
-/** Never ends by itself. */
+/** Shows what comes after an entry, or from now on. Never ends by itself. */
 async function goOn(
   system: System,
   query: Omit<LogQuery, 'limit'>,
-  last: string | undefined,
+  after: string | undefined,
   show: (entry: LogEntry) => void,
 ): Promise<void> {
-  let cursor = last;
-  const began = new Date().toISOString();
-  for (;;) {
+  const since = new Date().toISOString();
+  for (let cursor = after; ; ) {
     await new Promise((resolve) => setTimeout(resolve, pause));
-    const { entries, next } =
-      cursor === undefined
-        ? await readJournal(system, { ...query, since: began, limit: 1 })
-        : await readJournal(system, { ...query, cursor, forward: true, limit: 1000 });
-    for (const entry of entries) show(entry);
-    cursor = entries.at(-1)?.cursor ?? next ?? cursor;
+    if (cursor === undefined) {
+      const { entries } = await readJournal(system, { ...query, since, limit: 1000 });
+      for (const entry of entries.toReversed()) show(entry);
+      cursor = entries[0]?.cursor;
+    } else {
+      const news = await readJournal(system, { ...query, cursor, forward: true, limit: 1000 });
+      for (const entry of news.entries) show(entry);
+      cursor = news.last;
+    }
   }
 }
 

@@ -65,12 +65,12 @@ const patience = 20_000;
 
 /**
  * Entries of the journal, the newest first, without what looks like a secret.
- * @returns where to go on; undefined where there is no more.
+ * @returns where to go on, undefined where there is no more; and the last that was looked at.
  */
 export async function readJournal(
   system: System,
   query: LogQuery,
-): Promise<{ entries: LogEntry[]; next: string | undefined }> {
+): Promise<{ entries: LogEntry[]; next: string | undefined; last: string | undefined }> {
   refuseUnfit(query);
   const wanted = query.text?.toLowerCase();
   const entries: LogEntry[] = [];
@@ -81,14 +81,14 @@ export async function readJournal(
     for (const line of lines) {
       const entry = parseEntry(line);
       if (!entry) continue;
-      if (isPast(entry, query)) return { entries, next: undefined };
+      if (isPast(entry, query)) return { entries, next: undefined, last: cursor };
       cursor = entry.cursor;
       if (wanted === undefined || entry.message.toLowerCase().includes(wanted)) entries.push(entry);
-      if (entries.length === query.limit) return { entries, next: cursor };
+      if (entries.length === query.limit) return { entries, next: cursor, last: cursor };
     }
-    if (lines.length < asked) return { entries, next: undefined };
+    if (lines.length < asked) return { entries, next: undefined, last: cursor };
   }
-  return { entries, next: cursor };
+  return { entries, next: cursor, last: cursor };
 }
 
 function refuseUnfit({ unit, cursor, since, until }: LogQuery): void {
