@@ -1,0 +1,26 @@
+import type { System } from '../../firstboot/system.ts';
+import type { Condition } from '../alerts/condition.ts';
+import { lastResult } from './run.ts';
+
+/** What the owner should know of updates; for monitoring, which looks again and again. */
+export async function updateConditions(system: System): Promise<Condition[]> {
+  const last = await lastResult(system).catch(() => null);
+  const unwell = last?.checks.map((one) => one.id).join(', ') ?? '';
+  const texts = {
+    ok: '',
+    nothing: '',
+    failed: `Updates could not be installed: ${last?.detail.split('\n')[0]}. See: sudo pi-gateway update status`,
+    undone: `An update was undone, as the gateway was not well after it (${unwell}); it is with the packages of before`,
+    unwell: `The gateway is not well since an update (${unwell}), which could not be undone. See: sudo pi-gateway update status`,
+  };
+  const state = last?.state ?? 'ok';
+  return [
+    {
+      source: 'updates:last',
+      active: texts[state] !== '',
+      severity: state === 'unwell' ? 'critical' : 'warning',
+      text: texts[state],
+      needs: state === 'failed' ? ['uplink'] : [],
+    },
+  ];
+}
