@@ -31,6 +31,7 @@ export const gateway = defineStage({
     { entry: 'gateway/helper/main.ts', path: '/usr/lib/pi-gateway/helper.mjs' },
     { entry: 'gateway/settings/main.ts', path: '/usr/lib/pi-gateway/settings.mjs' },
     { entry: 'gateway/tls/main.ts', path: '/usr/lib/pi-gateway/tls.mjs' },
+    { entry: 'gateway/updates/main.ts', path: '/usr/lib/pi-gateway/update.mjs' },
   ],
   assets: [
     {
