@@ -33,6 +33,7 @@ class AptDevice {
   readonly device: SettingsDevice;
   readonly root: string;
   #published: string[] = [];
+  #installs = 0;
 
   private constructor(device: SettingsDevice) {
     this.device = device;
@@ -126,7 +127,8 @@ Binary::apt::APT::Keep-Downloaded-Packages "true";
       ...['--install', path],
     ]);
     // apt knows its own cache to be old by seconds and bytes, and this file has as many as before.
-    const later = new Date(Date.now() + 60_000);
+    this.#installs += 1;
+    const later = new Date(Date.now() + this.#installs * 60_000);
     await utimes(join(this.root, 'var/lib/dpkg/status'), later, later);
   }
 
