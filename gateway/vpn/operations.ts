@@ -1,6 +1,13 @@
+import { stat } from 'node:fs/promises';
 import * as z from 'zod';
+import { at, type System } from '../../firstboot/system.ts';
+import type { Context } from '../api/context.ts';
 import { defineOperation } from '../api/operation.ts';
+import { GatewayError } from '../errors.ts';
+import type { PeerState } from '../kernel-state.ts';
+import { isOver } from './moment.ts';
 import {
+  type ClientRecord,
   clientChange,
   clientName,
   clientRecord,
@@ -9,6 +16,7 @@ import {
   newClient,
   rotationWish,
   serverRecord,
+  stampFile,
 } from './schema.ts';
 
 const params = z.strictObject({ name: clientName });
@@ -40,9 +48,85 @@ const flag = (usual: 'true' | 'false') =>
     .default(usual)
     .transform((text) => text === 'true');
 
-const notYet = async (): Promise<never> => {
-  throw new Error('not yet');
-};
+/** Seconds: WireGuard makes a handshake every 2 minutes while there is traffic, and ends keys after 3. */
+const silence = 180;
+
+/** Peers of the kernel by their public key. Without its state, clients are listed all the same. */
+async function readLive(context: Context): Promise<Map<string, PeerState>> {
+  const peers = await context.kernel.wireguard().catch(() => []);
+  return new Map(peers.map((peer) => [peer.publicKey, peer]));
+}
+
+function withState(record: ClientRecord, live: ReadonlyMap<string, PeerState>): VpnClient {
+  // Between the first handshake of new keys and the end of the old ones, both are there.
+  const keys = [record.public_key, record.rotation?.public_key ?? ''];
+  const peer = keys
+    .flatMap((key) => live.get(key) ?? [])
+    .sort((a, b) => b.handshake - a.handshake)[0];
+  const now = Date.now();
+  const state = !record.enabled
+    ? 'disabled'
+    : isOver(record.expires_at, now)
+      ? 'expired'
+      : 'active';
+  return {
+    ...record,
+    state,
+    live:
+      peer === undefined
+        ? null
+        : {
+            online: state === 'active' && now / 1000 - peer.handshake < silence,
+            last_handshake_at:
+              peer.handshake > 0 ? new Date(peer.handshake * 1000).toISOString() : null,
+            endpoint: peer.endpoint ?? null,
+            received_bytes: peer.received,
+            sent_bytes: peer.sent,
+          },
+  };
+}
+
+type Remembered = { stamp: string; at: number; list: Promise<readonly ClientRecord[]> };
+const remembered = new WeakMap<System, Remembered>();
+/** Milliseconds: for changes by hand that nobody was told of. */
+const longest = 60_000;
+
+/**
+ * The clients as the helper reads them; again only when they have changed: it would never end otherwise while
+ * a dashboard is open, and its 40 MB with it.
+ */
+async function readRecords(context: Context): Promise<readonly ClientRecord[]> {
+  const { system } = context;
+  const stamp = await stat(at(system, stampFile), { bigint: true }).then(
+    (facts) => `${facts.ino} ${facts.mtimeNs}`,
+    () => '',
+  );
+  const known = remembered.get(system);
+  if (known && stamp !== '' && known.stamp === stamp && performance.now() - known.at < longest)
+    return await known.list;
+  const one = { stamp, at: performance.now(), list: context.call('vpn.list', {}) };
+  remembered.set(system, one);
+  return await one.list.catch((error: unknown) => {
+    if (remembered.get(system) === one) remembered.delete(system);
+    throw error;
+  });
+}
+
+async function readAll(context: Context): Promise<VpnClient[]> {
+  const [records, live] = await Promise.all([readRecords(context), readLive(context)]);
+  return records.map((record) => withState(record, live));
+}
+
+async function oneOf(context: Context, record: Promise<ClientRecord>): Promise<VpnClient> {
+  return withState(await record, await readLive(context));
+}
+
+const plain = 'text/plain; charset=utf-8';
+/** A browser saves it, and keeps no copy. */
+const asFile = (name: string) => ({
+  'content-disposition': `attachment; filename="${name}"`,
+  'cache-control': 'no-store',
+});
 
 export const vpnOperations = [
   defineOperation({
@@ -53,7 +137,17 @@ export const vpnOperations = [
     summary: 'The WireGuard server',
     role: 'viewer',
     response: vpn,
-    run: notYet,
+    run: async (context) => {
+      const [server, all] = await Promise.all([context.call('vpn.status', {}), readAll(context)]);
+      return {
+        ...server,
+        clients: {
+          total: all.length,
+          active: all.filter(({ state }) => state === 'active').length,
+          online: all.filter((one) => one.live?.online).length,
+        },
+      };
+    },
   }),
   defineOperation({
     id: 'vpnListClients',
@@ -63,7 +157,7 @@ export const vpnOperations = [
     summary: 'All clients, with what the kernel knows of them',
     role: 'viewer',
     response: z.strictObject({ clients: z.array(client) }),
-    run: notYet,
+    run: async (context) => ({ clients: await readAll(context) }),
   }),
   defineOperation({
     id: 'vpnAddClient',
@@ -75,7 +169,7 @@ export const vpnOperations = [
     body: newClient,
     response: client,
     status: 201,
-    run: notYet,
+    run: (context, { body }) => oneOf(context, context.call('vpn.add', body)),
   }),
   defineOperation({
     id: 'vpnShowClient',
@@ -86,7 +180,15 @@ export const vpnOperations = [
     role: 'viewer',
     params,
     response: client,
-    run: notYet,
+    run: async (context, { params: { name } }) => {
+      const found = (await readAll(context)).find((one) => one.name === name);
+      if (found) return found;
+      throw new GatewayError(
+        `There is no client '${name}'`,
+        'See which there are: sudo pi-gateway vpn list',
+        'missing',
+      );
+    },
   }),
   defineOperation({
     id: 'vpnChangeClient',
@@ -98,7 +200,8 @@ export const vpnOperations = [
     params,
     body: clientChange,
     response: client,
-    run: notYet,
+    run: (context, { params: { name }, body }) =>
+      oneOf(context, context.call('vpn.change', { name, change: body })),
   }),
   defineOperation({
     id: 'vpnRevokeClient',
@@ -108,7 +211,10 @@ export const vpnOperations = [
     summary: 'Revoke a client: it is cut off at once, and for good',
     role: 'admin',
     params,
-    run: notYet,
+    run: async (context, { params }) => {
+      await context.call('vpn.revoke', params);
+      return undefined;
+    },
   }),
   defineOperation({
     id: 'vpnRotateClient',
@@ -120,7 +226,8 @@ export const vpnOperations = [
     params,
     body: rotationWish,
     response: client,
-    run: notYet,
+    run: (context, { params, body }) =>
+      oneOf(context, context.call('vpn.rotate', { ...params, ...body })),
   }),
   defineOperation({
     id: 'vpnCancelRotation',
@@ -131,7 +238,7 @@ export const vpnOperations = [
     role: 'admin',
     params,
     response: client,
-    run: notYet,
+    run: (context, { params }) => oneOf(context, context.call('vpn.rotate_cancel', params)),
   }),
   defineOperation({
     id: 'vpnClientConfig',
@@ -143,8 +250,11 @@ export const vpnOperations = [
     role: 'admin',
     params,
     query: z.strictObject({ forget: flag('true') }),
-    content: 'text/plain; charset=utf-8',
-    run: notYet,
+    content: plain,
+    run: async (context, { params: { name }, query: { forget } }) => {
+      const { text } = await context.call('vpn.config', { name, forget });
+      return { type: plain, text, headers: asFile(`${name}.conf`) };
+    },
   }),
   defineOperation({
     id: 'vpnClientQr',
@@ -155,7 +265,10 @@ export const vpnOperations = [
     role: 'admin',
     params,
     content: 'image/svg+xml',
-    run: notYet,
+    run: async (context, { params: { name } }) => {
+      const { text } = await context.call('vpn.qr', { name, form: 'svg' });
+      return { type: 'image/svg+xml', text };
+    },
   }),
   defineOperation({
     id: 'vpnImport',
@@ -166,6 +279,6 @@ export const vpnOperations = [
     role: 'admin',
     body: importWish,
     response: importResult,
-    run: notYet,
+    run: (context, { body }) => context.call('vpn.import', body),
   }),
 ] as const;

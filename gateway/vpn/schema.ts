@@ -4,6 +4,11 @@ import { clientZones } from '../../stages/firewall/zones.ts';
 
 /** What the VPN's verbs and operations have in common; no code that only root uses. */
 
+/** Made by wireguard-peer, too; lost with the power. */
+export const stateFolder = '/run/pi-gateway/vpn';
+/** Changes whenever clients do: the daemon, which cannot read their files, sees by it that it must ask. */
+export const stampFile = `${stateFolder}/stamp`;
+
 /** As first boot takes it (peerName); the name of a file. */
 export const clientName = z
   .string()

@@ -1,6 +1,18 @@
 import * as z from 'zod';
 import { defineVerb } from '../helper/verb.ts';
 import {
+  addClient,
+  cancelRotation,
+  changeClient,
+  clientAsQr,
+  forgetClient,
+  handOver,
+  listClients,
+  revokeClient,
+  rotateClient,
+} from './clients.ts';
+import { importClients } from './import/import.ts';
+import {
   clientChange,
   clientName,
   clientRecord,
@@ -10,12 +22,9 @@ import {
   rotationWish,
   serverRecord,
 } from './schema.ts';
+import { describeServer } from './server.ts';
 
 const named = z.strictObject({ name: clientName });
-
-const notYet = async (): Promise<never> => {
-  throw new Error('not yet');
-};
 
 /** What the helper does for the VPN. */
 export const vpnVerbs = {
@@ -24,56 +33,59 @@ export const vpnVerbs = {
     args: z.strictObject({}),
     result: serverRecord,
     changes: false,
-    run: notYet,
+    run: describeServer,
   }),
   'vpn.list': defineVerb({
     summary: 'All VPN clients',
     args: z.strictObject({}),
     result: z.array(clientRecord),
     changes: false,
-    run: notYet,
+    run: async (system) => listClients(system),
   }),
   'vpn.add': defineVerb({
     summary: 'Add a VPN client',
     args: newClient,
     result: clientRecord,
     changes: true,
-    run: notYet,
+    run: addClient,
   }),
   'vpn.change': defineVerb({
     summary: 'Change a VPN client',
     args: z.strictObject({ name: clientName, change: clientChange }),
     result: clientRecord,
     changes: true,
-    run: notYet,
+    run: (system, { name, change }) => changeClient(system, name, change),
   }),
   'vpn.revoke': defineVerb({
     summary: 'Revoke a VPN client',
     args: named,
     result: z.strictObject({}),
     changes: true,
-    run: notYet,
+    run: async (system, { name }) => {
+      await revokeClient(system, name);
+      return {};
+    },
   }),
   'vpn.rotate': defineVerb({
     summary: "Begin to replace a VPN client's keys; the old ones work until the new ones are seen",
     args: rotationWish.extend({ name: clientName }),
     result: clientRecord,
     changes: true,
-    run: notYet,
+    run: (system, { name, ...wish }) => rotateClient(system, name, wish),
   }),
   'vpn.rotate_cancel': defineVerb({
     summary: "Keep a VPN client's old keys",
     args: named,
     result: clientRecord,
     changes: true,
-    run: notYet,
+    run: (system, { name }) => cancelRotation(system, name),
   }),
   'vpn.config': defineVerb({
     summary: "Hand out a VPN client's configuration",
     args: z.strictObject({ name: clientName, forget: z.boolean() }),
     result: z.strictObject({ text: z.string() }),
     changes: true,
-    run: notYet,
+    run: async (system, { name, forget }) => ({ text: await handOver(system, name, forget) }),
   }),
   'vpn.qr': defineVerb({
     summary: "Show a VPN client's configuration as a QR code",
@@ -84,7 +96,11 @@ export const vpnVerbs = {
     }),
     result: z.strictObject({ text: z.string() }),
     changes: true,
-    run: notYet,
+    run: async (system, { name, form, forget }) => {
+      const text = await clientAsQr(system, name, form);
+      if (forget) await forgetClient(system, name);
+      return { text };
+    },
   }),
   'vpn.import': defineVerb({
     summary: 'Import VPN clients of PiVPN or wg-easy',
@@ -92,6 +108,6 @@ export const vpnVerbs = {
     result: importResult,
     changes: true,
     audited: ({ files, ...rest }) => ({ ...rest, files: files.map((file) => file.name) }),
-    run: notYet,
+    run: importClients,
   }),
 } as const;
