@@ -19,7 +19,7 @@ import {
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { plain } from './message.ts';
 import {
-  bounded,
+  again,
   enqueue,
   form,
   freshQueue,
@@ -199,11 +199,15 @@ class Running implements Alerts {
     this.#cleaned.clear();
     const before = this.#ways;
     this.#ways = waysOf(settings, this.#options.system, this.#secrets);
-    const now = this.#now();
+    const now = Math.round(this.#now());
     for (const { name, digest } of this.#ways) {
       const queue = this.#state.queues.get(name);
-      const changed = before.some((way) => way.name === name && way.digest !== digest);
-      if (queue) this.#state.queues.set(name, bounded(changed ? mended(queue) : queue, now));
+      const old = before.find((way) => way.name === name);
+      if (queue)
+        this.#state.queues.set(
+          name,
+          !old ? again(queue, now) : old.digest === digest ? queue : mended(queue),
+        );
       else this.#state.queues.set(name, freshQueue());
     }
     for (const [name, queue] of this.#state.queues)
@@ -241,7 +245,7 @@ class Running implements Alerts {
       one.active || before.told.has(one.source) ? { ...one, text: this.#clean(one.text) } : one,
     );
     this.#conditions = new Map(all.map((one) => [one.source, one]));
-    const { state, events } = advance(before, all, now, rulesOf(this.#settings));
+    const { state, events } = advance(before, all, Math.round(now), rulesOf(this.#settings));
     this.#state.engine = state;
     for (const event of events)
       this.#take(event, before.told.get(event.source)?.flapping !== undefined);

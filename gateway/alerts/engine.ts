@@ -42,6 +42,8 @@ export type Told = {
   text: string;
   /** Milliseconds since 1970. */
   firedAt: number;
+  /** As its condition had them last. */
+  needs: readonly string[];
   remindedRan: number;
   flapping?: { active: boolean; ran: number } | undefined;
   /** Monitoring has said nothing of it since then. */
@@ -51,6 +53,7 @@ export type Told = {
 /** Active, and not told: what it needs has failed, or may turn out to have. */
 export type Held = {
   id: string;
+  needs: readonly string[];
   severity: Severity;
   text: string;
   firedAt: number;
@@ -104,8 +107,14 @@ const hour = 3_600_000;
 /** Of what monitoring does not speak for so long is watched no more: the owner took it out of the settings. */
 export const forgottenAfter = 15 * 60_000;
 
+/** … and so long if monitoring does not speak of what it needs either. */
+const forgottenBlind = 24 * hour;
+
 /** More than this between two looks is a jump of the clock. Less than what must not pass by one. */
 const longestStep = 5 * 60_000;
+
+/** No check needs as many. */
+const mostNeeds = 16;
 
 /** Texts come from checks, which may quote what a service says. */
 const longestText = 500;
@@ -264,6 +273,7 @@ class Look {
     const old = this.#held.get(source);
     const held: Held = {
       id: old?.id ?? this.#newId(),
+      needs: condition.needs.slice(0, mostNeeds),
       severity,
       text: clip(condition.text),
       firedAt: old?.firedAt ?? this.#now,
@@ -291,12 +301,12 @@ class Look {
     return `${this.#before.device}-a${this.#count}`;
   }
 
-  #tell(source: string, { id, severity, text, firedAt }: Held): void {
+  #tell(source: string, { id, severity, text, firedAt, needs }: Held): void {
     this.#held.delete(source);
     const firings = (this.#firings ?? this.#before.firings).get(source) ?? [];
     const times = [...firings, this.#ran];
     this.#fire(source, times);
-    const told: Told = { id, source, severity, text, firedAt, remindedRan: this.#ran };
+    const told: Told = { id, source, severity, text, firedAt, needs, remindedRan: this.#ran };
     if (times.length <= this.#rules.flappingCount) {
       this.#put(source, told);
       this.#say('fired', told);
@@ -331,16 +341,18 @@ class Look {
 
   #missing(source: string): void {
     const held = this.#held.get(source);
-    if (held) {
-      const missingRan = held.missingRan ?? this.#ran;
-      if (this.#ran - missingRan >= forgottenAfter) this.#held.delete(source);
-      else this.#held.set(source, { ...held, missingRan });
-    }
     const told = this.#toldNow.get(source);
-    if (!told) return;
-    if (told.missingRan === undefined) this.#put(source, { ...told, missingRan: this.#ran });
-    else if (this.#ran - told.missingRan >= forgottenAfter)
-      this.#resolve(told, `${told.text} (it is watched no more)`);
+    // While what it needs has failed, monitoring cannot know: that is no sign that nobody wants to.
+    const needs = (held ?? told)?.needs ?? [];
+    const isBlind = needs.some((need) => this.#conditions.get(need)?.active === true);
+    const mayBeBlind = needs.some((need) => !this.#conditions.has(need));
+    const since = isBlind ? undefined : ((held ?? told)?.missingRan ?? this.#ran);
+    const limit = mayBeBlind ? forgottenBlind : forgottenAfter;
+    const isOver = since !== undefined && this.#ran - since >= limit;
+    if (held && isOver) this.#held.delete(source);
+    else if (held) this.#held.set(source, { ...held, missingRan: since });
+    if (told && isOver) this.#resolve(told, `${told.text} (it is watched no more)`);
+    else if (told && told.missingRan !== since) this.#put(source, { ...told, missingRan: since });
   }
 
   /** Whether a source explains what needs it. */

@@ -108,11 +108,11 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-test('killed at any moment, 60 times: each server gets each message, and a second time only by the same id', async () => {
+test('killed at any moment, 54 times: each server gets each message, and a second time only by the same id', async () => {
   let kills = 0;
   let atArrival = 0;
   const expected: string[] = [];
-  for (let alert = 1; alert <= 10; alert++)
+  for (let alert = 1; alert <= 9; alert++)
     for (const active of [true, false]) {
       const what = `check:${alert} ${active ? 'has failed' : 'is well again'}`;
       expected.push(what);
@@ -149,7 +149,7 @@ test('killed at any moment, 60 times: each server gets each message, and a secon
   // Not more often than the process was killed, and most kills cost nothing.
   for (const count of Object.values(twice)) expect(count).toBeLessThanOrEqual(kills);
   console.info(
-    `${kills} kills, ${atArrival} of them as a server had just taken a message: ${JSON.stringify(twice)} of 20 messages came a second time, by the same id`,
+    `${kills} kills, ${atArrival} of them as a server had just taken a message: ${JSON.stringify(twice)} of 18 messages came a second time, by the same id`,
   );
 });
 

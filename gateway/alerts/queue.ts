@@ -186,8 +186,11 @@ export function mended(queue: Queue): Queue {
   };
 }
 
-/** A clock that was ahead must not silence the gateway. */
-export function bounded(queue: Queue, now: number): Queue {
-  const latest = now + longestPatience * 1.25;
-  return queue.nextAt <= latest ? queue : { ...queue, nextAt: latest };
+/**
+ * After a start: it is tried at once, as the owner may have mended it or the network be there again, unless
+ * the server wants to be left alone. A clock that was ahead must not silence the gateway.
+ */
+export function again(queue: Queue, now: number): Queue {
+  const waits = queue.patient && !queue.broken;
+  return { ...queue, nextAt: waits ? Math.min(queue.nextAt, now + longestPatience * 1.25) : 0 };
 }

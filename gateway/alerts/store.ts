@@ -16,7 +16,7 @@ const time = z.number().int().min(-8.64e15).max(8.64e15);
 const span = z.number().min(0);
 const text = z.string().max(4000);
 const id = z.string().regex(/^[a-z0-9-]{1,64}$/);
-const source = z.string().max(512);
+const source = z.string().max(10_000);
 const severity = z.enum(severities);
 const channelName = z.string().max(64);
 
@@ -36,6 +36,7 @@ const told = z.strictObject({
   severity,
   text,
   firedAt: time,
+  needs: z.array(source),
   remindedRan: span,
   flapping: z.strictObject({ active: z.boolean(), ran: span }).optional(),
   missingRan: span.optional(),
@@ -159,7 +160,7 @@ export function stateText({
     count: engine.count,
     messages,
     ran: engine.ran,
-    told: [...engine.told.values()],
+    told: [...engine.told.values()].map((one) => ({ ...one, needs: [...one.needs] })),
     firings: Object.fromEntries([...engine.firings].map(([name, times]) => [name, [...times]])),
     channels: Object.fromEntries([...channels].map(([alert, names]) => [alert, [...names]])),
     queues: Object.fromEntries(queues) as Stored['queues'],
