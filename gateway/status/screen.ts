@@ -80,7 +80,7 @@ function rows(status: Status): string[][] {
     ['Alerts', firing === 0 ? 'none' : `${firing}, of them ${alerts.critical} critical`],
     ...(status.claimed
       ? []
-      : [['Dashboard', 'has no owner yet: the claim code is in the device card, on the console']]),
+      : [['Dashboard', 'has no owner yet; the claim code is on the console']]),
   ];
 }
 
