@@ -17,27 +17,29 @@ let root: string;
 let said: string[];
 let clock: number;
 let accounts: Accounts;
+let opened: Accounts[];
 
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'pi-gateway-accounts-'));
   said = [];
+  opened = [];
   clock = Date.UTC(2026, 0, 2);
   accounts = await open();
 });
 
 afterEach(async () => {
-  await accounts.close();
+  for (const one of opened) await one.close();
   await rm(root, { recursive: true, force: true });
 });
 
-function open(options: Partial<AccountsOptions> = {}): Promise<Accounts> {
+async function open(options: Partial<AccountsOptions> = {}): Promise<Accounts> {
   const system: System = {
     root,
     boot: '/boot/firmware',
     say: (text) => said.push(text),
     run: async () => '',
   };
-  return openAccounts({
+  const made = await openAccounts({
     system,
     settings: () => apiSettings.parse({ session_idle_minutes: 30, session_hours: 2 }),
     hasher: new PasswordHasher(cheap),
@@ -45,6 +47,8 @@ function open(options: Partial<AccountsOptions> = {}): Promise<Accounts> {
     uptime: () => clock / 1000,
     ...options,
   });
+  opened.push(made);
+  return made;
 }
 
 const seconds = (count: number) => {
@@ -375,13 +379,12 @@ test.each([
   expect(() => refuseWeak(given, 'ada')).toThrow(why);
 });
 
-test.each([
-  'four words nobody guesses',
-  'ñandú öst 東京 каша',
-  'correct1horse2battery',
-])('the password %s is taken: length counts, not kinds of characters', (given) => {
-  expect(() => refuseWeak(given, 'ada')).not.toThrow();
-});
+test.each(['four words nobody guesses', 'ñandú öst 東京 каша', 'correct1horse2battery'])(
+  'the password %s is taken: length counts, not kinds of characters',
+  (given) => {
+    expect(() => refuseWeak(given, 'ada')).not.toThrow();
+  },
+);
 
 test('a password is the same however a keyboard composes its characters', async () => {
   const hasher = new PasswordHasher(cheap);

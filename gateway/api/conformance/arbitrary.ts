@@ -126,7 +126,9 @@ function fittingText(s: Schema): fc.Arbitrary<unknown> {
   const maxLength = Math.max(minLength, Math.min(number(s.maxLength) ?? 60, minLength + 60));
   if (typeof s.pattern === 'string') {
     try {
-      const made = fc.stringMatching(new RegExp(s.pattern, 'u'), { maxLength });
+      const made = fc.stringMatching(new RegExp(s.pattern, 'u'), {
+        ...(number(s.maxLength) === undefined ? {} : { maxLength: Number(s.maxLength) }),
+      });
       return fc.oneof({ weight: 9, arbitrary: made }, { weight: 1, arbitrary: text });
     } catch {
       return text;
