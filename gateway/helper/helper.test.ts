@@ -105,7 +105,7 @@ afterEach(async () => {
 });
 
 async function helper(options: { idle?: number; patience?: number } = {}) {
-  const { server, ended } = serveHelper({
+  const { server, ended, drain } = serveHelper({
     system,
     verbs,
     idle: 60_000,
@@ -114,7 +114,7 @@ async function helper(options: { idle?: number; patience?: number } = {}) {
   });
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(path, resolve));
-  return { server, ended };
+  return { server, ended, drain };
 }
 
 /** Asks for what the types would not let through. */
@@ -199,6 +199,20 @@ describe('a verb', () => {
     await Promise.all(changes);
     expect(order).toHaveLength(6);
     for (let i = 0; i < 6; i += 2) expect(order[i]?.replace('begins', 'ends')).toBe(order[i + 1]);
+  });
+
+  test('that is under way when the helper is stopped comes to its end and is answered', async () => {
+    const { ended, drain } = await helper();
+    hold = new Promise((resolve) => {
+      release = resolve;
+    });
+    const change = ask(connectHelper(path), 'test.change', { name: 'a' });
+    await expect.poll(() => order).toEqual(['a begins']);
+    drain();
+    await expect(ask(connectHelper(path), 'test.echo', { text: 'b' })).rejects.toThrow(/reached/);
+    release();
+    expect(await change).toBeNull();
+    expect(await ended).toBe('idle');
   });
 
   test('that changes and hangs ends the helper, and those that wait for it learn so', async () => {

@@ -9,7 +9,7 @@ if (!socket) throw new Error('Start it with: systemctl start pi-gateway-helper.s
 // Another root: for tests, which have no device of their own.
 const { PI_GATEWAY_ROOT: root = '/' } = process.env;
 
-const { server, ended } = serveHelper({
+const { server, ended, drain } = serveHelper({
   system: { ...deviceSystem((text) => process.stdout.write(`${text}\n`)), root },
   verbs,
   // A node that waits has 40 MB; the next start takes less than a second on a Pi.
@@ -17,6 +17,8 @@ const { server, ended } = serveHelper({
   // Above the 120 s that one program of a verb may take (firstboot/system.ts).
   patience: 300_000,
 });
+// A stop waits for the change that is under way: TimeoutStopSec= of the unit.
+process.on('SIGTERM', drain);
 server.listen({ fd: socket.fd });
 // The socket is systemd's, and who connects now starts the next helper.
 process.exit((await ended) === 'idle' ? 0 : 1);

@@ -33,9 +33,11 @@ type Failure = { kind: FailureKind; message: string; fix: string };
 export function serveHelper(options: ServerOptions): {
   server: Server;
   ended: Promise<'idle' | 'hung'>;
+  /** Takes no more connections, and ends as soon as what is under way is done. */
+  drain(): void;
 } {
   const helper = new HelperServer(options);
-  return { server: helper.server, ended: helper.ended };
+  return { server: helper.server, ended: helper.ended, drain: () => helper.drain() };
 }
 
 class HelperServer {
@@ -45,6 +47,7 @@ class HelperServer {
   readonly #sockets = new Set<Socket>();
   #settle: (why: 'idle' | 'hung') => void = () => undefined;
   #running = 0;
+  #isDraining = false;
   /** Settles when the last of the changes that wait is done. */
   #changes: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | undefined;
@@ -59,9 +62,16 @@ class HelperServer {
     this.#rest();
   }
 
+  drain(): void {
+    this.#isDraining = true;
+    this.server.close();
+    if (this.#running === 0) this.#end('idle');
+  }
+
   #end(why: 'idle' | 'hung'): void {
     this.server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    // With what was answered last.
+    for (const socket of this.#sockets) socket.destroySoon();
     this.#settle(why);
   }
 
@@ -78,12 +88,14 @@ class HelperServer {
       clearTimeout(this.#idle);
       if (open >= mostRequests) socket.pause();
       void this.#answer(line).then((answer) => {
-        open -= 1;
-        this.#running -= 1;
-        if (this.#running === 0) this.#rest();
-        if (open < mostRequests) socket.resume();
         if (answer === undefined) socket.destroy();
         else if (socket.writable) socket.write(`${answer}\n`);
+        open -= 1;
+        this.#running -= 1;
+        if (open < mostRequests) socket.resume();
+        if (this.#running > 0) return;
+        if (this.#isDraining) this.#end('idle');
+        else this.#rest();
       });
     });
   }

@@ -1,5 +1,6 @@
 import type { System } from '../../firstboot/system.ts';
 import { firewallApplier } from '../firewall/forwards.ts';
+import { certificateApplier } from '../tls/applier.ts';
 import { updatesApplier } from '../updates/applier.ts';
 import type { Applier } from './applier.ts';
 
@@ -17,4 +18,9 @@ async function reloadDaemon(system: System): Promise<void> {
 }
 
 /** How each area comes into force, in this order. */
-export const appliers: readonly Applier[] = [firewallApplier, updatesApplier, daemonApplier];
+export const appliers: readonly Applier[] = [
+  firewallApplier,
+  updatesApplier,
+  daemonApplier,
+  certificateApplier,
+];
