@@ -42,6 +42,7 @@ export const gateway = defineStage({
   ],
   services: () => ({
     enable: [
+      'pi-gateway-cleanup.timer',
       'pi-gateway-helper.socket',
       'pi-gateway-settings.service',
       'pi-gateway-state.socket',
