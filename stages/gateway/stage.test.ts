@@ -155,10 +155,12 @@ describe('the units', () => {
         ['verify', '--recursive-errors=no', '--man=no', ...names.map((name) => join(folder, name))],
         { okCodes: [1] },
       );
-      // Programs, users and other stages' units are not on this machine.
+      // Programs, users and other stages' units are not on this machine; PrivateTmp=disconnected came with
+      // systemd 257, which the device has.
       const wrong = stderr
         .split('\n')
-        .filter((line) => /Unknown|Failed to parse|invalid/i.test(line));
+        .filter((line) => /Unknown|Failed to parse|invalid/i.test(line))
+        .filter((line) => !line.endsWith('disconnected'));
       expect(wrong).toEqual([]);
     } finally {
       await rm(root, { recursive: true });
