@@ -3,6 +3,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { hostname } from 'node:os';
 import type { Helper } from '../helper/protocol.ts';
 import { type Accounts, type AccountsOptions, openAccounts } from './accounts/accounts.ts';
 import { neighbourhood } from './accounts/throttle.ts';
@@ -34,8 +35,8 @@ export type ApiOptions = Omit<Shared, 'accounts'> & {
   version: string;
   /** Folder of the dashboard's files. */
   dashboard?: string;
-  /** For tests: seconds that headers and a whole request may take. */
-  patience?: { headers: number; request: number };
+  /** For tests: seconds that headers and a whole request may take, and from one look of the streams to the next. */
+  patience?: { headers: number; request: number; beat?: number };
   /** For tests: how passwords are hashed and time is told. */
   accountsOptions?: Partial<AccountsOptions>;
 };
@@ -88,12 +89,14 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const accounts = await openAccounts({
     system: options.system,
     settings,
+    device: `Pi Gateway ${hostname()}`,
     ...options.accountsOptions,
   });
   const hub = new EventHub({
     monitor: options.monitor,
     kernel: options.kernel,
     keepWarm: () => helper.call('claim.status', {}, { via: 'device', name: 'pi-gatewayd' }),
+    beat: (options.patience?.beat ?? 1) * 1000,
   });
   let certified = namesOf(options.certificate);
   const handler = new Handler({
