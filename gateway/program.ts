@@ -49,6 +49,13 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     commands: ['support-bundle'],
     load: async () => (await import('./support/command.ts')).addSupportCommand,
   },
+  {
+    commands: ['completion'],
+    load: async () => {
+      const { addCompletionCommand } = await import('./completion/command.ts');
+      return (program) => addCompletionCommand(program, () => makeProgram());
+    },
+  },
 ];
 
 /**
