@@ -38,7 +38,9 @@ const peerPath = (name: string, kind: 'conf' | 'next' = 'conf') => `${peerFolder
 
 export function listClients(system: System): ClientRecord[] {
   const clients = readClients(system);
-  return [...clients.peers].map(([name, peer]) => recordOf(name, peer, clients));
+  return [...clients.peers]
+    .map(([name, peer]) => recordOf(name, peer, clients))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function readOne(system: System, name: string): ClientRecord {

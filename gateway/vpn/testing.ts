@@ -3,11 +3,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../builder/exec.ts';
 import { project } from '../../builder/testing/build.ts';
-import { at, type System } from '../../firstboot/system.ts';
+import type { System } from '../../firstboot/system.ts';
 import { TestDevice } from '../../firstboot/testing.ts';
 import { firewall } from '../../stages/firewall/stage.ts';
 import { renderStage } from '../../stages/testing.ts';
 import { wireguard } from '../../stages/wireguard/stage.ts';
+
+/** The image's files, made once for all tests of a file. */
+const rendered = (async () => {
+  const lan = { interfaces: ['eth1'], address4: '192.168.10.1/24', address6: 'fd10::1/64' };
+  const zones = await renderStage(firewall, { zones: { lan } }, [wireguard]);
+  return {
+    env: (await renderStage(wireguard)).text('/usr/share/pi-gateway/wireguard.env'),
+    table: zones.text('/usr/share/pi-gateway/firewall.json'),
+  };
+})();
 
 /**
  * A device in a folder whose clients are looked after by the image's own wireguard-peer. Its wg(8) is a
@@ -24,31 +34,42 @@ export class VpnDevice {
   private constructor(device: TestDevice, tools: string) {
     this.device = device;
     this.#tools = tools;
-    this.system = {
-      ...device.system,
-      run: (command, args, options) => this.#run(command, args, options),
+    this.system = this.on(device.root);
+  }
+
+  /** The same device with another disk; /run is gone with the power. */
+  on(root: string): System {
+    return {
+      ...this.device.system,
+      root,
+      run: (command, args, options) => this.#run(root, command, args, options),
     };
   }
 
-  static async make(options: Record<string, unknown> = {}): Promise<VpnDevice> {
+  /** Has a shell command run before each program that changes the disk, as wireguard-peer starts them. */
+  async beforeEachChange(command: string): Promise<void> {
+    for (const name of ['mv', 'rm', 'sync'])
+      await run(
+        'sh',
+        ['-c', `cat > ${join(this.#tools, name)}; chmod 755 ${join(this.#tools, name)}`],
+        {
+          input: `#!/bin/sh\n${command}\nexec /bin/${name} "$@"\n`,
+        },
+      );
+  }
+
+  /** The interface after a start, without peers. */
+  async restart(): Promise<void> {
+    await rm(join(this.#tools, 'interface'), { force: true });
+  }
+
+  static async make(): Promise<VpnDevice> {
     const device = await TestDevice.make();
     const tools = await mkdtemp(join(tmpdir(), 'pi-gateway-wg-'));
     const made = new VpnDevice(device, tools);
-    const env = (await renderStage(wireguard, options)).text('/usr/share/pi-gateway/wireguard.env');
+    const { env, table } = await rendered;
     await device.put('usr/share/pi-gateway/wireguard.env', env);
-    const table = await renderStage(
-      firewall,
-      {
-        zones: {
-          lan: { interfaces: ['eth1'], address4: '192.168.10.1/24', address6: 'fd10::1/64' },
-        },
-      },
-      [wireguard],
-    );
-    await device.put(
-      'usr/share/pi-gateway/firewall.json',
-      table.text('/usr/share/pi-gateway/firewall.json'),
-    );
+    await device.put('usr/share/pi-gateway/firewall.json', table);
     const key = await run('wg', ['genkey']);
     const pub = await run('wg', ['pubkey'], { input: key.stdout });
     await device.put('etc/wireguard/server.key', key.stdout);
@@ -79,6 +100,7 @@ export class VpnDevice {
   }
 
   async #run(
+    root: string,
     command: string,
     args: readonly string[],
     options: { input?: string } = {},
@@ -91,9 +113,10 @@ export class VpnDevice {
         env: {
           // No nft: the host's own rules are nobody's business.
           PATH: `${this.#tools}:/usr/bin:/bin`,
-          PEERS: at(this.system, '/etc/wireguard/peers.d'),
-          RUN: at(this.system, '/run/pi-gateway'),
-          SETTINGS: at(this.system, '/usr/share/pi-gateway/wireguard.env'),
+          PAUSE: '0.05',
+          PEERS: join(root, 'etc/wireguard/peers.d'),
+          RUN: join(root, 'run/pi-gateway'),
+          SETTINGS: join(root, 'usr/share/pi-gateway/wireguard.env'),
         },
       });
       return stdout;
@@ -113,6 +136,7 @@ set -eu
 state=${file}
 touch $state
 case $1 in
+  pubkey) exec /usr/bin/wg pubkey ;;
   genpsk) head -c 32 /dev/urandom | base64 -w0 ;;
   show)
     case $3 in
