@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Kinds of tests: `unit` in seconds, `build` makes images, `boot` starts one in QEMU, `lab` starts one
- * among other hosts and probes it from outside, `figures` measures, `power` cuts a device's power; these
- * three are no part of npm test: npm run lab, figures, power.
+ * Kinds of tests: `unit` in seconds, `browser` uses the dashboard in Chromium, `build` makes images, `boot`
+ * starts one in QEMU, `lab` starts one among other hosts and probes it from outside, `figures` measures,
+ * `power` cuts a device's power; these three are no part of npm test: npm run lab, figures, power.
  */
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
@@ -13,9 +13,18 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.{boot,build,figures,lab}.test.ts', '**/{boot,lab,power}.test.ts'],
+          exclude: ['**/*.{boot,browser,build,figures,lab}.test.ts', '**/{boot,lab,power}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'browser',
+          include: ['gateway/**/*.browser.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
         },
       },
       {

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 bash ci/setup.sh test
 PATH="$PWD/node_modules/.bin:$PATH"
 bash ci/check.sh
+echo '== dashboard in a browser' && vitest run --project browser
 # The development environment: the Debian base, which needs no server but a mirror, and zstd. The raw
 # image is the same, byte for byte, as with xz.
 echo '== image' && node builder/cli.ts build --env development

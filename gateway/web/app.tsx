@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { Problem } from './lib/api.ts';
-import { heard, listen, listenNow, stopListening, link as stream } from './lib/live.ts';
+import { heard, listen, listenNow, stopListening, link as stream, watchLink } from './lib/live.ts';
 import { forgetAll } from './lib/resource.ts';
 import { link, route } from './lib/router.ts';
 import { account, askWho, logOut, mayChange, me } from './lib/session.ts';
@@ -103,9 +103,15 @@ function Frame() {
     const wake = () => {
       if (document.visibilityState === 'visible') listenNow();
     };
+    // A stream that fails says nothing of why: the session may be over, too.
+    const watch = setInterval(() => {
+      if (stream.peek() === 'lost') askWho().catch(() => undefined);
+      else void watchLink(askWho);
+    }, 5000);
     document.addEventListener('visibilitychange', wake);
     addEventListener('online', wake);
     return () => {
+      clearInterval(watch);
       document.removeEventListener('visibilitychange', wake);
       removeEventListener('online', wake);
       stopListening();

@@ -850,6 +850,10 @@ function standIns(world: World): StandIn {
 export type TestGateway = {
   url: string;
   world: World;
+  /** Away, as while it starts again: nothing listens. */
+  pause(): Promise<void>;
+  /** There again, at the same port, with the same accounts. */
+  resume(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -937,29 +941,45 @@ export async function startGateway(o: { clients: number; every?: number }): Prom
       own ? { ...operation, run: async (_, input) => own(input as never) } : operation
     ) as Operation;
   });
-  const api: Api = await startApi({
-    system: { ...deviceSystem(() => undefined), root: folder, boot: folder },
-    kernel: world.kernel,
-    monitor,
-    alerts: undefined as never,
-    helper,
-    operations: operationsHere,
-    settings: () => ({ session_idle_minutes: 60, session_hours: 12, names: [] }),
-    certificate: {
-      cert: await readFile(join(folder, 'cert.pem'), 'utf8'),
-      key: await readFile(join(folder, 'key.pem'), 'utf8'),
-    },
-    listen: [{ host: '127.0.0.1', port: 0 }],
-    version: '0.0.0',
-    dashboard: pages,
-  });
+  const [cert, key] = await Promise.all(
+    ['cert.pem', 'key.pem'].map((name) => readFile(join(folder, name), 'utf8')),
+  );
+  if (cert === undefined || key === undefined) throw new Error('openssl made no certificate');
+  let port = 0;
+  const begin = (): Promise<Api> =>
+    startApi({
+      system: { ...deviceSystem(() => undefined), root: folder, boot: folder },
+      kernel: world.kernel,
+      monitor,
+      alerts: undefined as never,
+      helper,
+      operations: operationsHere,
+      settings: () => ({ session_idle_minutes: 60, session_hours: 12, names: [] }),
+      certificate: {
+        cert,
+        key,
+      },
+      listen: [{ host: '127.0.0.1', port }],
+      version: '0.0.0',
+      dashboard: pages,
+    });
+  let api: Api | undefined = await begin();
+  port = api.addresses[0]?.port ?? 0;
   monitor.start(o.every ?? 2000);
+  const pause = async () => {
+    await api?.close();
+    api = undefined;
+  };
   return {
-    url: `https://localhost:${api.addresses[0]?.port}/`,
+    url: `https://localhost:${port}/`,
     world,
+    pause,
+    resume: async () => {
+      api = await begin();
+    },
     stop: async () => {
       monitor.stop();
-      await api.close();
+      await pause();
       await rm(folder, { recursive: true });
     },
   };

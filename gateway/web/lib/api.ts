@@ -75,8 +75,11 @@ export function address(path: string, input: { params?: object; query?: object }
 
 type Request = { params?: object; query?: object; body?: unknown };
 
-/** Longer than any change takes that the helper makes while one waits (updates go on in the background). */
-const patience = 60_000;
+/**
+ * Milliseconds: for a change longer than any takes while one waits for it (updates go on in the background);
+ * what is only read is there at once, or the network is away.
+ */
+const patience = { read: 20_000, change: 60_000 };
 
 async function send(method: Method, path: string, input: Request = {}): Promise<Response> {
   const body = input.body === undefined ? undefined : JSON.stringify(input.body);
@@ -86,7 +89,7 @@ async function send(method: Method, path: string, input: Request = {}): Promise<
       method: method.toUpperCase(),
       credentials: 'same-origin',
       cache: 'no-store',
-      signal: AbortSignal.timeout(patience),
+      signal: AbortSignal.timeout(method === 'get' ? patience.read : patience.change),
       headers: {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(method === 'get' || csrf === undefined ? {} : { 'x-csrf-token': csrf }),

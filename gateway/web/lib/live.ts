@@ -194,6 +194,29 @@ export function announce(areas: readonly string[]): void {
   }, 250);
 }
 
+/** Milliseconds without an event after which it is asked whether the gateway is still there. */
+const quiet = 45_000;
+let asking = false;
+
+/** A network that swallows all ends no stream: only an answer tells that the other end is there. */
+export async function watchLink(ping: () => Promise<unknown>): Promise<void> {
+  if (asking || link.peek() !== 'live' || Date.now() - heard.peek() < quiet) return;
+  asking = true;
+  try {
+    await ping();
+    heard.value = Date.now();
+  } catch {
+    if (link.peek() === 'live') {
+      link.value = 'lost';
+      source?.close();
+      source = undefined;
+      listen();
+    }
+  } finally {
+    asking = false;
+  }
+}
+
 export function stopListening(): void {
   clearTimeout(retry);
   source?.close();

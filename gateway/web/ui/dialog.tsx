@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { Button, ProblemNote, useAction } from './parts.tsx';
 
 type DialogProps = {
@@ -18,7 +18,8 @@ type DialogProps = {
 export function Dialog({ title, onClose, wide, light, children }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  // Before the effects of what is in it: a field can take the focus only once the dialog is open.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     const dialog = ref.current;
     if (dialog && !dialog.open) dialog.showModal();

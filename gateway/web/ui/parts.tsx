@@ -400,7 +400,9 @@ export function Checks<T extends string>({
               checked={values.includes(key)}
               onChange={({ currentTarget }) =>
                 onChange(
-                  currentTarget.checked ? [...values, key] : values.filter((one) => one !== key),
+                  options
+                    .map((one) => one.key)
+                    .filter((one) => (one === key ? currentTarget.checked : values.includes(one))),
                 )
               }
             />
