@@ -9,9 +9,12 @@ import type { VerbResult } from './helper/verbs.ts';
 import { readDaemonFacts, readHostname } from './image-facts.ts';
 import type { KernelState } from './kernel-state.ts';
 import { type RunningMonitor, startMonitor } from './monitor/start.ts';
+import { settingsCondition } from './settings/conditions.ts';
 import { problemText } from './settings/read.ts';
 import { followSettings } from './settings/reading.ts';
 import { type Settings, settingsSchema } from './settings/schema.ts';
+import type { SettingsProblem } from './settings/view.ts';
+import { updateConditions } from './updates/conditions.ts';
 import { version } from './version.ts';
 
 /** What the daemon itself asks of the helper, for the audit log. */
@@ -41,7 +44,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { system, helper, kernel, pem } = options;
   const facts = await readDaemonFacts(system);
   let settings = settingsSchema.parse({});
-  await follow(system, (first) => {
+  let mistakes: readonly SettingsProblem[] = [];
+  /** With a mistake in them all goes on as it was. */
+  const follow = async (use: (settings: Settings) => void): Promise<void> => {
+    try {
+      await followSettings(system, (found, problems) => {
+        mistakes = problems;
+        if (problems.length === 0) use(found);
+        else system.say(`The settings have mistakes, and are not used:\n${problemText(problems)}`);
+      });
+    } catch (error) {
+      system.say(`The settings cannot be read: ${String(error)}`);
+    }
+  };
+  await follow((first) => {
     settings = first;
   });
 
@@ -59,7 +75,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     settings: settings.monitor,
     peerNames: async () => namesByKey(await helper.call('vpn.list', {}, self)),
     restart: async (id) => void (await helper.call('service.restart', { id }, self)),
-    onConditions: (conditions) => alerts.update(conditions, Date.now()),
+    onConditions: (conditions) =>
+      void updateConditions(system).then((updates) =>
+        alerts.update([...conditions, ...updates, settingsCondition(mistakes)], Date.now()),
+      ),
     alerts: () => alerts.alerts(),
   });
   const running = monitor;
@@ -88,7 +107,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let reloading = Promise.resolve();
   return {
     reload: () => {
-      reloading = reloading.then(() => follow(system, use));
+      reloading = reloading.then(() => follow(use));
       return reloading;
     },
     stop: async () => {
@@ -98,18 +117,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         if (one.status === 'rejected') system.say(`At the end: ${String(one.reason)}`);
     },
   };
-}
-
-/** Reads the owner's settings. With a mistake in them all goes on as it was. */
-async function follow(system: System, use: (settings: Settings) => void): Promise<void> {
-  try {
-    await followSettings(system, (settings, problems) => {
-      if (problems.length === 0) use(settings);
-      else system.say(`The settings have mistakes, and are not used:\n${problemText(problems)}`);
-    });
-  } catch (error) {
-    system.say(`The settings cannot be read: ${String(error)}`);
-  }
 }
 
 /** A client whose keys are being replaced has two. */

@@ -1,6 +1,6 @@
 import type { System } from '../../firstboot/system.ts';
 import type { Condition } from '../alerts/condition.ts';
-import { lastResult } from './run.ts';
+import { lastResult } from './last.ts';
 
 /** What the owner should know of updates; for monitoring, which looks again and again. */
 export async function updateConditions(system: System): Promise<Condition[]> {

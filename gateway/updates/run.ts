@@ -4,6 +4,7 @@ import { at, readIfThere, type System, writeDurably } from '../../firstboot/syst
 import { healthChecks, type Patience, waitForHealth } from '../settings/health.ts';
 import { readDeviceSettings } from '../settings/read.ts';
 import type { HealthCheck } from '../settings/view.ts';
+import { keepResult } from './last.ts';
 import {
   installedVersions,
   type PackageChange,
@@ -17,7 +18,6 @@ import type { UpdateKind, UpdateResult } from './view.ts';
  * update's fault, and the packages of before return where there still are any.
  */
 
-export const lastFile = '/var/lib/pi-gateway/updates/last.json';
 /** What was before an update that unattended-upgrades makes by itself; gone with the power, as it must be. */
 const beforeFile = '/run/pi-gateway/update-before.json';
 /**
@@ -150,16 +150,6 @@ async function judge(
 async function mayUndo(system: System): Promise<boolean> {
   const { settings } = await readDeviceSettings(system);
   return settings.updates.undo;
-}
-
-/** Everybody may read it: the daemon tells of it, and there is no secret in it. */
-export async function keepResult(system: System, result: UpdateResult): Promise<void> {
-  await writeDurably(at(system, lastFile), `${JSON.stringify(result)}\n`);
-}
-
-export async function lastResult(system: System): Promise<UpdateResult | null> {
-  const text = await readIfThere(at(system, lastFile));
-  return text === undefined ? null : (JSON.parse(text) as UpdateResult);
 }
 
 /**

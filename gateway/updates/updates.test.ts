@@ -9,16 +9,9 @@ import { SettingsDevice } from '../settings/testing.ts';
 import { aptConfiguration } from './applier.ts';
 import { statusText } from './command.ts';
 import { updateConditions } from './conditions.ts';
+import { keepResult, lastFile, lastResult } from './last.ts';
 import { automaticUpdates, parseSimulation, pendingPackages } from './packages.ts';
-import {
-  judgeAfter,
-  keepResult,
-  lastFile,
-  lastResult,
-  noteBefore,
-  pinsFile,
-  update,
-} from './run.ts';
+import { judgeAfter, noteBefore, pinsFile, update } from './run.ts';
 import { updateSettings } from './settings.ts';
 import { updateVerbs } from './verbs.ts';
 

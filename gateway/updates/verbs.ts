@@ -2,8 +2,8 @@ import * as z from 'zod';
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import { defineVerb } from '../helper/verb.ts';
+import { lastResult } from './last.ts';
 import { automaticUpdates, pendingPackages, refreshedAt } from './packages.ts';
-import { lastResult } from './run.ts';
 import { started, type UpdatesState, updateKinds, updatesState } from './view.ts';
 
 const none = z.strictObject({});

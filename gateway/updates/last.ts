@@ -1,0 +1,15 @@
+import { at, readIfThere, type System, writeDurably } from '../../firstboot/system.ts';
+import type { UpdateResult } from './view.ts';
+
+/** How the last update went. */
+export const lastFile = '/var/lib/pi-gateway/updates/last.json';
+
+/** Everybody may read it: the daemon tells of it, and there is no secret in it. */
+export async function keepResult(system: System, result: UpdateResult): Promise<void> {
+  await writeDurably(at(system, lastFile), `${JSON.stringify(result)}\n`);
+}
+
+export async function lastResult(system: System): Promise<UpdateResult | null> {
+  const text = await readIfThere(at(system, lastFile));
+  return text === undefined ? null : (JSON.parse(text) as UpdateResult);
+}
