@@ -47,6 +47,14 @@ test('a peer is added and removed live, and one that is broken does no harm', as
   const peer = 'sudo /usr/lib/pi-gateway/wireguard-peer';
   const key = (await device().ssh('wg genkey | wg pubkey')).trim();
   const client = await device().ssh(`${peer} add probe ${key} 10.66.0.200 fd66:6761:7465::200`);
+  // It may what the zone table lets the vpn, and still may when the rules are loaded again.
+  const set = 'sudo nft list set inet gateway';
+  expect(await device().ssh(`${set} vpn_wan4; ${set} vpn_gateway6`)).toMatch(
+    /10\.66\.0\.200[\s\S]*fd66:6761:7465::200/,
+  );
+  expect(await device().ssh(`sudo nft -f /etc/nftables.conf; ${set} vpn_wan4`)).toContain(
+    '10.66.0.200',
+  );
   expect(client).toMatch(/^DNS = 10\.66\.0\.1, fd66:6761:7465::1$/m);
   expect(client).toMatch(/^PresharedKey = [A-Za-z0-9+/]{43}=$/m);
   await device().ssh('echo rubbish | sudo tee /etc/wireguard/peers.d/broken.conf > /dev/null');
@@ -61,4 +69,36 @@ test('a peer is added and removed live, and one that is broken does no harm', as
     await device().ssh(`sudo rm /etc/wireguard/peers.d/broken.conf; ${peer} remove probe`);
   }
   expect(await device().ssh('sudo wg show wg0 peers')).not.toContain(key);
+});
+
+test('what watches over clients without the daemon is enabled, and rests', async () => {
+  expect(
+    await device().ssh(
+      'systemctl is-active pi-gateway-wireguard-expire.timer pi-gateway-wireguard-rotation.path; systemctl is-active pi-gateway-wireguard-rotation.service || true',
+    ),
+  ).toBe('active\nactive\ninactive\n');
+});
+
+test('a client whose time is over is cut off by the timer, and new keys take over at their deadline', async () => {
+  const run = (text: string) => device().ssh(text);
+  const load = 'sudo /usr/lib/pi-gateway/wireguard-peer load';
+  const [key, next] = (await run('wg genkey | wg pubkey; wg genkey | wg pubkey'))
+    .trim()
+    .split('\n');
+  const file = '/etc/wireguard/peers.d/timed';
+  await run(
+    `printf '[Peer]\\n# expires = %s\\nPublicKey = ${key}\\nAllowedIPs = 10.66.0.201/32\\n' "$(date -u -d '+5 seconds' +%FT%TZ)" | sudo tee ${file}.conf; ${load} timed`,
+  );
+  expect(await run('sudo wg show wg0 peers')).toContain(key);
+  await expect
+    .poll(() => run('sudo wg show wg0 peers'), { timeout: 90_000, interval: 3000 })
+    .not.toContain(key);
+  expect(await run('sudo nft list set inet gateway vpn_lan4')).not.toContain('10.66.0.201');
+  await run(
+    `printf '[Peer]\\nPublicKey = ${key}\\nAllowedIPs = 10.66.0.201/32\\n' | sudo tee ${file}.conf; printf '[Peer]\\n# deadline = 2026-01-01T00:00:00Z\\nPublicKey = ${next}\\n' | sudo tee ${file}.next; ${load} timed`,
+  );
+  await expect
+    .poll(() => run('sudo wg show wg0 allowed-ips'), { timeout: 60_000, interval: 2000 })
+    .toContain(`${next}\t10.66.0.201/32`);
+  await run('sudo /usr/lib/pi-gateway/wireguard-peer remove timed');
 });

@@ -47,15 +47,13 @@ beforeAll(async () => {
       `AllowedIPs = ${own.join(', ')}`,
       'END',
       'sudo chmod 600 /etc/wireguard/peers.d/lab.conf',
-      'sudo wg addconf wg0 /etc/wireguard/peers.d/lab.conf',
+      'sudo /usr/lib/pi-gateway/wireguard-peer load lab',
     ].join('\n'),
   );
 });
 afterAll(async () => {
   await tunnel?.close();
-  await ssh(
-    `sudo rm /etc/wireguard/peers.d/lab.conf; sudo wg set wg0 peer '${keys.publicKey}' remove`,
-  );
+  await ssh('sudo /usr/lib/pi-gateway/wireguard-peer remove lab');
 });
 
 test('a peer that the gateway does not know gets no answer at all, not even an error', async () => {
@@ -137,6 +135,22 @@ test('it reaches a container', async () => {
         `${protocol} ${to}`,
       ).toBe('answer');
   await container.remove();
+});
+
+test('a zone that is taken from it ends what it has there within 2 s, and others are not touched', async () => {
+  const theirs = hostAddress(facts.zones.lan, 10).v4;
+  const server = await listen(lan, 7005, [theirs]);
+  const ask = (wait: number) => send(peer, { protocol: 'tcp', to: theirs, port: 7005, wait });
+  expect((await ask(15)).kind).toBe('answer');
+  const file = '/etc/wireguard/peers.d/lab.conf';
+  await ssh(
+    `sudo sed -i '1a # zones = wan gateway' ${file}; sudo /usr/lib/pi-gateway/wireguard-peer load lab`,
+  );
+  expect((await ask(3)).kind).toBe('silence');
+  await peer.run('ping', ['-c', '2', '-W', '10', gatewayIn.v4]);
+  await ssh(`sudo sed -i 2d ${file}; sudo /usr/lib/pi-gateway/wireguard-peer load lab`);
+  expect((await ask(15)).kind).toBe('answer');
+  await server.stop();
 });
 
 test("large packets pass: the tunnel's MTU fits the path", async () => {
