@@ -92,7 +92,7 @@ afterAll(async () => {
 });
 
 test('the document is OpenAPI 3.1 by its official schema', async () => {
-  const document = openApiDocument(operations, '0.0.0');
+  const document = await openApiDocument(operations, '0.0.0');
   const { valid, errors } = await new Validator().validate(structuredClone(document));
   expect(errors).toBeUndefined();
   expect(valid).toBe(true);

@@ -13,5 +13,5 @@ export type Exchange = {
   /** Answers with events until either side ends it. */
   stream(topics: readonly Topic[]): Promise<void>;
   /** The OpenAPI document of all operations that the server has. */
-  document(): Record<string, unknown>;
+  document(): Promise<Record<string, unknown>>;
 };

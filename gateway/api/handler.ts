@@ -50,7 +50,7 @@ type Credentials = {
 export class Handler {
   readonly #options: HandlerOptions;
   readonly #router: Router;
-  #document: Record<string, unknown> | undefined;
+  #document: Promise<Record<string, unknown>> | undefined;
 
   constructor(options: HandlerOptions) {
     this.#options = options;

@@ -1,13 +1,21 @@
+import { setImmediate } from 'node:timers/promises';
 import * as z from 'zod';
 import { sessionCookie } from '../http/cookie.ts';
 import { type Operation, scopeOf } from '../operation.ts';
 
 type Json = Record<string, unknown>;
 
-/** OpenAPI 3.1 of the operations: https://spec.openapis.org/oas/v3.1.1.html */
-export function openApiDocument(operations: readonly Operation[], version: string): Json {
+/**
+ * OpenAPI 3.1 of the operations: https://spec.openapis.org/oas/v3.1.1.html. A slow Pi takes seconds for all of
+ * it, so others have their turn after each.
+ */
+export async function openApiDocument(
+  operations: readonly Operation[],
+  version: string,
+): Promise<Json> {
   const paths: Record<string, Json> = {};
   for (const operation of operations) {
+    await setImmediate();
     paths[operation.path] ??= {};
     Object.assign(paths[operation.path] ?? {}, { [operation.method]: operationObject(operation) });
   }
