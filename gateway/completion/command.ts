@@ -19,10 +19,3 @@ Examples:
       process.stdout.write(completionScript(shell, factsOf(await whole())));
     });
 }
-
-/** Where shells look for it on the device. */
-export const installed: Readonly<Record<Shell, string>> = {
-  bash: '/usr/share/bash-completion/completions/pi-gateway',
-  zsh: '/usr/share/zsh/vendor-completions/_pi-gateway',
-  fish: '/usr/share/fish/vendor_completions.d/pi-gateway.fish',
-};

@@ -7,6 +7,7 @@ import { auditFile } from '../../gateway/helper/audit.ts';
 import { helperSocket } from '../../gateway/helper/protocol.ts';
 import { stateSocket } from '../../gateway/kernel-state.ts';
 import { firewall } from '../firewall/stage.ts';
+import { firstboot } from '../firstboot/stage.ts';
 import { renderStage } from '../testing.ts';
 import { wireguard } from '../wireguard/stage.ts';
 import { gateway } from './stage.ts';
@@ -133,11 +134,25 @@ describe('the units', () => {
       const folder = join(root, 'etc/systemd/system');
       await mkdir(folder, { recursive: true });
       const names: string[] = [];
-      for (const entry of (await renderStage(gateway, {}, router)).entries) {
+      const own = (await renderStage(gateway, {}, router)).entries;
+      // What ours come before and after.
+      const others = (await renderStage(firstboot)).entries;
+      for (const entry of [...own, ...others]) {
         if (!entry.path.startsWith(`${units}/`) || !('content' in entry)) continue;
-        names.push(basename(entry.path));
+        if (own.includes(entry)) names.push(basename(entry.path));
         await writeFile(join(folder, basename(entry.path)), entry.content);
       }
+      // All at once, as at boot: a cycle shows only there.
+      const boot = [
+        'sysinit.target',
+        'sockets.target',
+        'basic.target',
+        'pi-gateway-firstboot.service',
+      ];
+      await writeFile(
+        join(folder, 'boot.target'),
+        `[Unit]\nWants=${[...boot, ...names.filter((name) => !name.includes('@'))].join(' ')}\n`,
+      );
       const services = names.filter((name) => name.endsWith('.service'));
       expect(services.length).toBeGreaterThan(6);
       // It installs packages, whose scripts may do anything.
@@ -150,16 +165,16 @@ describe('the units', () => {
         const score = Number(/exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1]);
         expect(score, name).toBeLessThanOrEqual(2);
       }
-      const { stderr } = await run(
-        'systemd-analyze',
-        ['verify', '--recursive-errors=no', '--man=no', ...names.map((name) => join(folder, name))],
-        { okCodes: [1] },
-      );
+      const verify = async (...given: string[]) =>
+        (await run('systemd-analyze', ['verify', '--man=no', ...given], { okCodes: [1] })).stderr;
+      const said =
+        (await verify('--recursive-errors=no', ...names.map((name) => join(folder, name)))) +
+        (await verify(join(folder, 'boot.target')));
       // Programs, users and other stages' units are not on this machine; PrivateTmp=disconnected came with
       // systemd 257, which the device has.
-      const wrong = stderr
+      const wrong = said
         .split('\n')
-        .filter((line) => /Unknown|Failed to parse|invalid/i.test(line))
+        .filter((line) => /Unknown|Failed to parse|invalid|ordering cycle/i.test(line))
         .filter((line) => !line.endsWith('disconnected'));
       expect(wrong).toEqual([]);
     } finally {
@@ -171,4 +186,37 @@ describe('the units', () => {
 test('the audit log is the one that is rotated', async () => {
   const rules = (await renderStage(gateway)).text('/etc/logrotate.d/pi-gateway-audit');
   expect(rules).toContain(`\n${auditFile} {\n  size 1M\n  rotate 4\n`);
+});
+
+test('the device has its completion, made of its own commands', async () => {
+  const written = new Map<string, string>();
+  await gateway.run?.(
+    {
+      root: '/nowhere',
+      run: async () => '',
+      write: async (path, content) => void written.set(path, String(content)),
+      read: async () => '',
+      exists: async () => false,
+      remove: async () => undefined,
+    },
+    gateway.options.parse({}),
+    { name: 'test', stages: {}, ports: [] },
+  );
+  expect(written.get('/usr/share/bash-completion/completions/pi-gateway')).toContain(
+    'complete -F _pi_gateway pi-gateway',
+  );
+  expect([...written.keys()]).toHaveLength(3);
+});
+
+test('the device knows the ports of all stages, and who may reach them', async () => {
+  const ports: unknown = JSON.parse(
+    (await renderStage(gateway, {}, [wireguard])).text('/usr/share/pi-gateway/ports.json'),
+  );
+  expect(ports).toContainEqual({
+    name: 'wireguard',
+    port: 51820,
+    protocol: 'udp',
+    zones: ['wan', 'lan'],
+  });
+  expect(ports).toContainEqual({ name: 'api', port: 8443, protocol: 'tcp', zones: ['lan', 'vpn'] });
 });

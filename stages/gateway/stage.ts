@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { port, zone } from '../../builder/config/fields.ts';
-import { defineStage, type GatewayConfig } from '../define.ts';
+import { type Chroot, defineStage, type GatewayConfig } from '../define.ts';
 import { type FirewallOptions, firewallOptions } from '../firewall/options.ts';
 import { policyOf } from '../firewall/zones.ts';
 
@@ -24,6 +24,7 @@ export const gateway = defineStage({
     'nodejs',
     'openssl', // the API's certificate
     'logrotate',
+    'bash-completion', // sudo pi-gateway <Tab>
   ],
   bundles: [
     { entry: 'gateway/cli.ts', path: '/usr/bin/pi-gateway' },
@@ -75,6 +76,7 @@ export const gateway = defineStage({
   // Before anything is given to the user; systemd makes it by itself only when /usr is newer than /etc.
   run: async (chroot) => {
     await chroot.run('systemd-sysusers', ['/usr/lib/sysusers.d/pi-gateway.conf']);
+    await writeCompletion(chroot);
   },
 });
 
@@ -87,4 +89,11 @@ function addressesOf(o: Options, config: GatewayConfig): string[] {
     .zones.filter(({ name }) => name !== 'wan' && o.zones.includes(name))
     .flatMap((one) => one.addresses);
   return [...new Set(['127.0.0.1', '::1', ...own])];
+}
+
+/** Of the commands as they are; what they are made of is loaded only where an image is made. */
+async function writeCompletion(chroot: Chroot): Promise<void> {
+  const { makeProgram } = await import('../../gateway/program.ts');
+  const { completionFiles } = await import('../../gateway/completion/files.ts');
+  for (const [path, text] of completionFiles(await makeProgram())) await chroot.write(path, text);
 }
