@@ -8,14 +8,16 @@ import { fileURLToPath } from 'node:url';
 import { gatewayConfig } from '../builder/config/gateway.ts';
 import { loadConfig } from '../builder/config/load.ts';
 import { loadStages } from '../builder/stages.ts';
+import { operationTable, routesModule } from '../gateway/api/docs.ts';
 import { complianceDocs } from '../gateway/compliance/docs.ts';
 import { answerTables, commonTable, settingTable } from '../gateway/ddns/docs.ts';
+import { settingsTables } from '../gateway/settings/docs.ts';
 import type { FirewallOptions } from '../stages/firewall/options.ts';
 import { policyOf, report, type ZoneReport } from '../stages/firewall/zones.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Path and content of every file of docs/ that has generated parts, as it should be. */
+/** Path and content of every file that has generated parts, as it should be. */
 export async function docs(): Promise<Record<string, string>> {
   const path = 'docs/zones.md';
   const zones = await routerZones();
@@ -34,6 +36,17 @@ export async function docs(): Promise<Record<string, string>> {
       (so, [name = '', part = '']) => fill(so, name, part),
       await readFile(join(root, 'docs/ddns.md'), 'utf8'),
     ),
+    'docs/settings.md': fill(
+      await readFile(join(root, 'docs/settings.md'), 'utf8'),
+      'settings',
+      settingsTables(),
+    ),
+    'docs/api.md': fill(
+      await readFile(join(root, 'docs/api.md'), 'utf8'),
+      'operations',
+      operationTable(),
+    ),
+    'gateway/api/routes.ts': routesModule(),
     'docs/compliance.md': complianceDocs(),
   };
 }

@@ -245,6 +245,16 @@ describe('of changes at the same time', () => {
     ]);
   });
 
+  test('by hand, it comes into force with the next one, or when it is applied itself', async () => {
+    await device.put(settingsFile, next);
+    expect(await change(next)).toMatchObject({ state: 'applied', areas: ['firewall', 'updates'] });
+    await expectNew();
+    await device.put(settingsFile, old);
+    expect(await change(`${old}# more\n`)).toMatchObject({ areas: ['firewall', 'updates'] });
+    expect(await device.read(forwardsFile)).toBeUndefined();
+    expect(device.loaded.at(-1)).not.toContain('dnat');
+  });
+
   test('one is made after a process that was killed in the middle of its own', async () => {
     // 2^22 is above pid_max of any kernel: proc(5).
     await device.put('/run/pi-gateway/settings.lock', '4194305');

@@ -85,8 +85,9 @@ export async function changeSettings(
     const next = restoreSecrets(await edit(current), current);
     const { parsed, problems } = await checkSettings(system, next);
     refuseProblems(problems);
-    if (next === current) return await unchanged(system, current);
-    return await make(system, current, next, parsed, options);
+    const plan = await planOf(system, current, next, parsed);
+    if (next === current && plan.steps.length === 0) return await unchanged(system, current);
+    return await make(system, current, next, plan, options);
   });
 }
 
@@ -130,21 +131,44 @@ export async function checkSettings(
   return { parsed, problems };
 }
 
-async function make(
+type Plan = {
+  areas: string[];
+  /** What the files shall be, by path on the device, with the settings themselves. */
+  files: Record<string, string | null>;
+  steps: readonly Applier[];
+};
+
+/**
+ * What is to be done for settings: for what differs from those in force, and for what does not follow from
+ * them yet, as somebody has edited the file by hand.
+ */
+async function planOf(
   system: System,
   current: string,
   next: string,
   { settings, written }: ParsedSettings,
-  options: ChangeOptions,
-): Promise<Applied> {
-  const areas = areasOf(changesOf(parseDeviceSettings(current).written, written));
-  const concerned = concernedBy(areas);
+): Promise<Plan> {
+  const areas = new Set(areasOf(changesOf(parseDeviceSettings(current).written, written)));
   const files: Record<string, string | null> = { [settingsFile]: next };
-  for (const one of concerned) {
+  for (const one of appliers) {
     const own = (await one.files?.(system, settings)) ?? {};
+    const there = await contents(system, Object.keys(own));
+    if (Object.entries(own).every(([path, text]) => there[path] === text)) continue;
     await one.prove?.(system, own);
     Object.assign(files, own);
+    if (one.areas !== 'all') for (const area of one.areas) areas.add(area);
   }
+  const isChange = next !== current || Object.keys(files).length > 1;
+  return { areas: [...areas], files, steps: isChange ? concernedBy([...areas]) : [] };
+}
+
+async function make(
+  system: System,
+  current: string,
+  next: string,
+  { areas, files, steps }: Plan,
+  options: ChangeOptions,
+): Promise<Applied> {
   const before = await healthChecks(system);
   const from = await keepVersion(system, current, current === '' ? 'as built' : 'by hand');
   const seconds = options.confirmSeconds ?? dueSeconds;
@@ -161,7 +185,7 @@ async function make(
   try {
     await writePending(system, pending);
     await putFiles(system, files);
-    for (const one of concerned) await one.activate(system, changedFiles(pending, files));
+    for (const one of steps) await one.activate(system, changedFiles(pending, files));
     const { checks, broken } = await waitForHealth(
       system,
       before,
