@@ -1,14 +1,13 @@
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { bundleAssets } from '../../builder/overlay/assets.ts';
 import { deviceSystem } from '../../firstboot/system.ts';
 import type { Operation } from '../api/operation.ts';
 import { type OperationId, operations } from '../api/operations.ts';
 import { type Api, startApi } from '../api/server.ts';
+import { testCertificate } from '../api/testing.ts';
 import { GatewayError } from '../errors.ts';
 import type { Helper } from '../helper/protocol.ts';
 import type { KernelState } from '../kernel-state.ts';
@@ -872,25 +871,7 @@ export async function startGateway(o: { clients: number; every?: number }): Prom
   for (const { path, content } of await bundleAssets(root, dashboard))
     await writeFile(join(pages, basename(path)), content);
   await mkdir(join(folder, 'var/lib/pi-gatewayd'), { recursive: true });
-  await promisify(execFile)('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=localhost',
-    '-addext',
-    'subjectAltName=DNS:localhost,IP:127.0.0.1',
-    '-keyout',
-    join(folder, 'key.pem'),
-    '-out',
-    join(folder, 'cert.pem'),
-  ]);
+  const certificate = await testCertificate(folder);
   const world = new World(o.clients);
   const monitor = new StandInMonitor(world);
   let claimed = false;
@@ -941,10 +922,6 @@ export async function startGateway(o: { clients: number; every?: number }): Prom
       own ? { ...operation, run: async (_, input) => own(input as never) } : operation
     ) as Operation;
   });
-  const [cert, key] = await Promise.all(
-    ['cert.pem', 'key.pem'].map((name) => readFile(join(folder, name), 'utf8')),
-  );
-  if (cert === undefined || key === undefined) throw new Error('openssl made no certificate');
   let port = 0;
   const begin = (): Promise<Api> =>
     startApi({
@@ -955,10 +932,7 @@ export async function startGateway(o: { clients: number; every?: number }): Prom
       helper,
       operations: operationsHere,
       settings: () => ({ session_idle_minutes: 60, session_hours: 12, names: [] }),
-      certificate: {
-        cert,
-        key,
-      },
+      certificate,
       listen: [{ host: '127.0.0.1', port }],
       version: '0.0.0',
       dashboard: pages,

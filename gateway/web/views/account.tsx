@@ -1,7 +1,9 @@
 import { useState } from 'preact/hooks';
 import { type Answer, call } from '../lib/api.ts';
+import { type Expiry, expiries, expiryAt } from '../lib/clients.ts';
 import { useResource } from '../lib/resource.ts';
 import { account, askWho, mayChange } from '../lib/session.ts';
+import { browserOf } from '../lib/words.ts';
 import { Confirm, Dialog } from '../ui/dialog.tsx';
 import {
   Badge,
@@ -18,7 +20,6 @@ import {
   useAction,
   When,
 } from '../ui/parts.tsx';
-import { type Expiry, expiries, expiryAt } from './vpn-add.tsx';
 import { download } from './vpn-handover.tsx';
 
 type Account = Answer<'get', '/accounts'>['accounts'][number];
@@ -254,28 +255,6 @@ function TotpOff({ onClose }: { onClose: () => void }) {
       </form>
     </Dialog>
   );
-}
-
-/** What a User-Agent is called by people. */
-export function browserOf(agent: string): string {
-  const browser = [
-    ['Edg/', 'Edge'],
-    ['Firefox/', 'Firefox'],
-    ['CriOS/', 'Chrome'],
-    ['Chrome/', 'Chrome'],
-    ['Safari/', 'Safari'],
-    ['curl/', 'curl'],
-  ].find(([mark]) => agent.includes(mark ?? ''))?.[1];
-  const system = [
-    ['Android', 'Android'],
-    ['iPhone', 'iPhone'],
-    ['iPad', 'iPad'],
-    ['Windows', 'Windows'],
-    ['Mac OS X', 'Mac'],
-    ['Linux', 'Linux'],
-  ].find(([mark]) => agent.includes(mark ?? ''))?.[1];
-  if (browser === undefined) return agent === '' ? 'not known' : agent.slice(0, 40);
-  return system === undefined ? browser : `${browser} on ${system}`;
 }
 
 function Sessions() {

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { type Answer, call } from '../lib/api.ts';
 import { useResource } from '../lib/resource.ts';
+import { details } from '../lib/words.ts';
 import {
   Badge,
   Button,
@@ -87,16 +88,4 @@ export function AuditView() {
       </Loaded>
     </>
   );
-}
-
-/** What was said to do it, on a line. */
-export function details(value: unknown): string {
-  if (value === null || value === undefined) return '';
-  if (typeof value !== 'object') return String(value);
-  return Object.entries(value)
-    .map(
-      ([key, inner]) =>
-        `${key}: ${typeof inner === 'object' ? JSON.stringify(inner) : String(inner)}`,
-    )
-    .join(', ');
 }

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Answer, call } from '../lib/api.ts';
 import { duration, plural } from '../lib/format.ts';
 import { useResource } from '../lib/resource.ts';
+import { diffLines } from '../lib/words.ts';
 import { Confirm, Dialog } from '../ui/dialog.tsx';
 import {
   Badge,
@@ -213,26 +214,7 @@ function Editor({ of, reload }: { of: Shown; reload: () => Promise<void> }) {
   );
 }
 
-/** Lines of a unified diff, with what they are. */
-export function diffLines(
-  text: string,
-): { kind: '' | 'added' | 'removed' | 'muted'; text: string }[] {
-  return text
-    .split('\n')
-    .filter((line, index, all) => line !== '' || index < all.length - 1)
-    .map((line) => ({
-      kind: /^(---|\+\+\+|@@)/.test(line)
-        ? 'muted'
-        : line.startsWith('+')
-          ? 'added'
-          : line.startsWith('-')
-            ? 'removed'
-            : '',
-      text: line,
-    }));
-}
-
-export function Diff({ text }: { text: string }) {
+function Diff({ text }: { text: string }) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
     <section class="diff" tabIndex={0} aria-label="Difference">

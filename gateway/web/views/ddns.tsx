@@ -1,4 +1,5 @@
 import { type Answer, call } from '../lib/api.ts';
+import { plural } from '../lib/format.ts';
 import { useResource } from '../lib/resource.ts';
 import { link } from '../lib/router.ts';
 import { mayChange } from '../lib/session.ts';
@@ -151,14 +152,14 @@ function Found({ of, onAgain }: { of: Status; onAgain: () => void }) {
                       <span class="small muted row-note">
                         {record.since !== null && (
                           <>
-                            since <When at={record.since} />
+                            since <When at={record.since} />{' '}
                           </>
                         )}
-                        {record.failures > 0 && ` · ${record.failures} failed`}
+                        {record.failures > 0 &&
+                          `${plural(record.failures, 'try', 'tries')} failed `}
                         {record.next_attempt !== null && (
                           <>
-                            {' '}
-                            · next <When at={record.next_attempt} />
+                            next <When at={record.next_attempt} />
                           </>
                         )}
                       </span>

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Answer, call, Problem } from '../lib/api.ts';
 import { useResource } from '../lib/resource.ts';
 import { go, link, route } from '../lib/router.ts';
+import { merged } from '../lib/words.ts';
 import { Button, Card, Empty, Loading, ProblemNote, Search, Select, Title } from '../ui/parts.tsx';
 
 type Entry = Answer<'get', '/logs'>['entries'][number];
@@ -22,9 +23,6 @@ const severe: Partial<Record<Priority, string>> = {
   err: 'failed',
   warning: 'warning',
 };
-
-/** Lines kept while following; older ones are had by “Older”. */
-const most = 2000;
 
 export function LogsView() {
   const { query } = route.value;
@@ -47,7 +45,7 @@ export function LogsView() {
       <Title
         actions={
           <Button
-            icon={follow ? 'pause' : 'play'}
+            icon={follow ? 'down' : 'pause'}
             aria-pressed={follow}
             onClick={() => set({ follow: follow ? 'no' : '' })}
           >
@@ -96,12 +94,6 @@ export function LogsView() {
       />
     </>
   );
-}
-
-/** New ones after the old, the newest last, none twice. */
-export function merged(old: readonly Entry[], newest: readonly Entry[]): Entry[] {
-  const known = new Set(old.map(({ cursor }) => cursor));
-  return [...old, ...newest.filter(({ cursor }) => !known.has(cursor)).toReversed()].slice(-most);
 }
 
 function Lines({

@@ -1,7 +1,9 @@
 import { useEffect, useState } from 'preact/hooks';
 import { call } from '../lib/api.ts';
+import { type Expiry, expiryAt, listed, slug } from '../lib/clients.ts';
 import { bitRate, bytes, dateTime } from '../lib/format.ts';
 import { peerOf } from '../lib/live.ts';
+import { type Span, spans } from '../lib/plots.ts';
 import { useResource } from '../lib/resource.ts';
 import { go, link } from '../lib/router.ts';
 import { mayChange } from '../lib/session.ts';
@@ -25,18 +27,9 @@ import {
   useAction,
   When,
 } from '../ui/parts.tsx';
-import { LiveChart, type Span, spans } from './charts.tsx';
+import { LiveChart } from './charts.tsx';
 import { type Client, stateWords, useLive, useVpn, useWatchedPeers, type Vpn } from './vpn.tsx';
-import {
-  type Expiry,
-  ExpiryField,
-  expiryAt,
-  listed,
-  slug,
-  type Zone,
-  Zones,
-  zoneWords,
-} from './vpn-add.tsx';
+import { ExpiryField, type Zone, Zones, zoneWords } from './vpn-add.tsx';
 import { Handover } from './vpn-handover.tsx';
 
 export function ClientView({ name }: { name: string }) {
