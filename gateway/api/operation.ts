@@ -24,6 +24,8 @@ export type Area = (typeof areas)[number];
 export const scopes = areas.flatMap((area) => [`${area}:read`, `${area}:write`] as const);
 export type Scope = `${Area}:${'read' | 'write'}`;
 
+export type Access = 'read' | 'write';
+
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
 /** Checked input; what an operation declares no schema for is `undefined`. */
@@ -61,6 +63,8 @@ export type Operation<
    * have no limits.
    */
   personal?: true;
+  /** What a token needs of the area; unless said GET reads and all else writes. */
+  access?: Access;
   /** z.object of path parameters (all strings). */
   params?: P;
   query?: Q;
@@ -91,7 +95,14 @@ export function defineOperation<
   return operation;
 }
 
+type Accessing = { area: Area; method: Method; access?: Access | undefined };
+
+/** Whether it reads or changes its area. */
+export function accessOf({ method, access }: Omit<Accessing, 'area'>): Access {
+  return access ?? (method === 'get' ? 'read' : 'write');
+}
+
 /** What a token needs for an operation. */
-export function scopeOf({ area, method }: { area: Area; method: Method }): Scope {
-  return `${area}:${method === 'get' ? 'read' : 'write'}`;
+export function scopeOf(operation: Accessing): Scope {
+  return `${operation.area}:${accessOf(operation)}`;
 }

@@ -248,6 +248,8 @@ export const vpnOperations = [
     summary:
       'The configuration of a client, private key and all; the gateway then forgets that key',
     role: 'admin',
+    // A private key is no state that readers may have.
+    access: 'write',
     params,
     query: z.strictObject({ forget: flag('true') }),
     content: plain,
@@ -263,6 +265,8 @@ export const vpnOperations = [
     area: 'vpn',
     summary: 'The same as a QR code for the WireGuard app; the gateway keeps the key',
     role: 'admin',
+    // A private key is no state that readers may have.
+    access: 'write',
     params,
     content: 'image/svg+xml',
     run: async (context, { params: { name } }) => {
