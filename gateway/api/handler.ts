@@ -14,7 +14,7 @@ import { apiHeaders } from './http/headers.ts';
 import { isOwnHost } from './http/host.ts';
 import { hasBody, parseQuery, parseTarget, readJson, type Target } from './http/request.ts';
 import { openApiDocument, statusOf } from './openapi/document.ts';
-import { type Content, type Operation, scopeOf } from './operation.ts';
+import { accessOf, type Content, type Operation, scopeOf } from './operation.ts';
 import { ProblemError, problemOf, tooMany } from './problem.ts';
 import { Router } from './router.ts';
 
@@ -105,7 +105,7 @@ export class Handler {
     const input = await this.#input(request, operation, params, target.query);
     const context = this.#context(request, response, credentials, door);
     const result = await operation.run(context, input);
-    if (operation.method !== 'get') this.#options.hub.changed(operation.area);
+    if (accessOf(operation) === 'write') this.#options.hub.changed(operation.area);
     if (!response.headersSent) give(response, operation, result);
   }
 
@@ -362,7 +362,7 @@ function refuseForeign(
 
 /** @throws ProblemError 401 or 403 */
 function refuseUnauthorized(
-  operation: Pick<Operation, 'role' | 'area' | 'method' | 'personal'>,
+  operation: Pick<Operation, 'role' | 'area' | 'method' | 'personal' | 'access'>,
   principal: Principal | undefined,
 ): void {
   if (operation.role === 'public') return;

@@ -28,6 +28,7 @@ const diffConfig = defineOperation({
   area: 'config',
   summary: 'Checks settings and says what they would change; changes nothing',
   role: 'admin',
+  access: 'read',
   body: z.strictObject({ text: settingsText }),
   response: difference,
   run: (context, { body }) => context.call('config.diff', body),
