@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { deviceSystem } from '../../firstboot/system.ts';
 import type { Context } from '../api/context.ts';
+import { scopeOf } from '../api/operation.ts';
 import type { VerbName } from '../helper/verbs.ts';
 import type { PeerState } from '../kernel-state.ts';
 import { vpnOperations } from './operations.ts';
@@ -188,4 +189,7 @@ test('a configuration is forgotten once it was handed out, unless somebody asks 
 test('viewers see, and only admins change or get keys', () => {
   const viewers = vpnOperations.filter((one) => one.role === 'viewer').map((one) => one.id);
   expect(viewers).toEqual(['vpnShow', 'vpnListClients', 'vpnShowClient']);
+  // Nor does a token that may read the list get private keys.
+  const readers = vpnOperations.filter((one) => scopeOf(one) === 'vpn:read').map((one) => one.id);
+  expect(readers).toEqual(viewers);
 });
