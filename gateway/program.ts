@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { version } from './version.ts';
 
 /** Adds an area's commands. */
 export type AddCommands = (program: Command) => void;
@@ -66,6 +67,7 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
 export async function makeProgram(asked?: string): Promise<Command> {
   const program = new Command('pi-gateway')
     .description('Looks after this Pi Gateway.')
+    .version(version, '-V, --version', 'which version this is')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(see --help)')
     .exitOverride()

@@ -3,6 +3,7 @@ import type { System } from '../../firstboot/system.ts';
 import { type LogQuery, readJournal } from './journal.ts';
 import { logList } from './operations.ts';
 import { printable, withoutSecretsLike } from './redact.ts';
+import { timeOf } from './time.ts';
 
 const cursorOf = (i: number) =>
   `s=3398e573eae14a10b4a2b7ba47baaa36;i=${i.toString(16)};b=${'b'.repeat(32)};m=b2d061e8;t=640b6a19e5e00;x=cfb58dc5aeaa4ae5`;
@@ -226,4 +227,28 @@ describe('what looks like a secret is taken out of a log', () => {
       withoutSecretsLike(part.repeat(4096 / part.length));
     expect(performance.now() - began).toBeLessThan(500);
   });
+});
+
+describe('times of the command line', () => {
+  const now = Date.UTC(2026, 0, 31, 12);
+  test.each([
+    ['90s', now - 90_000],
+    ['30m', now - 1_800_000],
+    ['30 min ago', now - 1_800_000],
+    ['2h', now - 7_200_000],
+    ['1d', now - 86_400_000],
+    ['2026-01-30T10:00Z', Date.UTC(2026, 0, 30, 10)],
+    ['2026-01-30 10:00:05+01:00', Date.UTC(2026, 0, 30, 9, 0, 5)],
+    ['2026-01-30', new Date(2026, 0, 30).getTime()],
+    ['2026-01-30 14:05', new Date(2026, 0, 30, 14, 5).getTime()],
+  ])('%s', (text, time) => {
+    expect(timeOf(text, now)?.getTime()).toBe(time);
+  });
+
+  test.each(['yesterday', '', '1', '-1h', '1y', '2026-13-01', '30.01.2026', '1h; reboot'])(
+    '%j is none',
+    (text) => {
+      expect(timeOf(text, now)).toBeUndefined();
+    },
+  );
 });
