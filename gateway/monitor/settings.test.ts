@@ -1,11 +1,15 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { project } from '../../builder/testing/build.ts';
 import { catalogue, type Measure, parseSeriesName, seriesName, titleOf } from './catalogue.ts';
 import { allChecks } from './checks/all.ts';
 import { Clock } from './checks/clock.ts';
 import { Uplink } from './checks/network.ts';
 import { Systemd } from './checks/units.ts';
 import { Files } from './files.ts';
-import { monitorSettings } from './settings.ts';
+import { checkSettings, monitorSettings, thresholdNames } from './settings.ts';
 import { thinned } from './thin.ts';
 import { quantity, span } from './words.ts';
 
@@ -35,6 +39,22 @@ describe('settings', () => {
     { check: [] },
   ])('refuses %j', (settings) => {
     expect(monitorSettings.safeParse(settings).success).toBe(false);
+  });
+});
+
+describe('docs/monitoring.md', () => {
+  const docs = readFile(join(project, 'docs/monitoring.md'), 'utf8');
+
+  test('has every limit and every kind of check', async () => {
+    const text = await docs;
+    for (const name of thresholdNames) expect(text).toContain(`\`${name}\``);
+    for (const { shape } of checkSettings.options)
+      expect(text).toContain(`{ type: ${shape.type.value},`);
+  });
+
+  test('shows settings that are right', async () => {
+    const [, example = ''] = /```yaml\n(monitor:[\s\S]*?)```/.exec(await docs) ?? [];
+    expect(monitorSettings.parse(parse(example).monitor).checks).toHaveLength(5);
   });
 });
 

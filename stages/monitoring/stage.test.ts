@@ -1,9 +1,11 @@
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { chmod, mkdir, readdir, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { run } from '../../builder/exec.ts';
 import { project } from '../../builder/testing/build.ts';
+import { eventsFolder, hooksChannel } from '../../gateway/alerts/channels/hooks.ts';
+import { limitsFile, readImage } from '../../gateway/monitor/image.ts';
+import { Tree } from '../../gateway/monitor/testing.ts';
 import { renderStage } from '../testing.ts';
 import { wireguard } from '../wireguard/stage.ts';
 import { monitoring, watchDropIn } from './stage.ts';
@@ -38,11 +40,35 @@ describe('the exporter', () => {
   });
 });
 
-test('a service that fails is restarted, and told only when that does not help', () => {
-  expect(watchDropIn(true)).toMatch(
-    /OnFailure=pi-gateway-alert@%n\.service[\s\S]*RestartMode=direct/,
+test('a service that fails is restarted, five times in ten minutes', () => {
+  expect(watchDropIn).toContain('StartLimitIntervalSec=10min\nStartLimitBurst=5\n');
+  expect(watchDropIn).toContain('Restart=on-failure\n');
+});
+
+test('the image tells the daemon its limits', async () => {
+  const files = await renderStage(monitoring, { limits: { disk: 80 } });
+  const tree = new Tree();
+  tree.put(limitsFile, files.text(limitsFile));
+  expect(readImage(tree.files).limits).toEqual({
+    temperature: 80,
+    memory: 90,
+    disk: 80,
+    wear: 80,
+  });
+  tree.remove();
+});
+
+test('the daemon may write to the queue of the hooks', async () => {
+  const files = await renderStage(monitoring);
+  expect(files.text('/usr/lib/tmpfiles.d/pi-gateway-monitoring.conf')).toContain(
+    `d ${eventsFolder} 2770 pi-gatewayd root\n`,
   );
-  expect(watchDropIn(false)).not.toContain('Restart');
+  expect(files.text('/usr/lib/systemd/system/pi-gatewayd.service.d/10-monitoring.conf')).toContain(
+    `ReadWritePaths=-${eventsFolder}\n`,
+  );
+  expect(files.text('/usr/lib/systemd/system/pi-gateway-alerts.path')).toContain(
+    `DirectoryNotEmpty=${eventsFolder}\n`,
+  );
 });
 
 test('limits that are none are refused', () => {
@@ -54,190 +80,85 @@ test('limits that are none are refused', () => {
   });
 });
 
-describe('on the device', () => {
-  let root = '';
-  let scripts = '';
+describe('hooks', () => {
+  let tree: Tree;
+  const folder = () => join(tree.root, eventsFolder);
 
-  // A device in a folder: the scripts run for real, against a /sys and /proc of files; systemctl and wg
-  // are stand-ins.
   beforeEach(async () => {
-    root = await mkdtemp(join(tmpdir(), 'pi-gateway-monitoring-'));
-    scripts = join(root, 'usr/lib/pi-gateway');
-    await cp(join(overlay, 'usr/lib/pi-gateway'), scripts, { recursive: true });
-    await cp(join(overlay, 'etc/pi-gateway/alerts.d'), join(root, 'etc/pi-gateway/alerts.d'), {
-      recursive: true,
-    });
-    for (const entry of (await renderStage(monitoring)).entries)
-      if (entry.path === '/etc/pi-gateway/monitoring.conf' && 'content' in entry)
-        await put(entry.path, entry.content.toString());
-    await put('/usr/share/pi-gateway/image.json', '{\n  "name": "attic",\n  "x": 1\n}\n');
-    await put('/sys/class/thermal/thermal_zone0/temp', '48123\n');
-    await put('/sys/class/hwmon/hwmon0/temp1_input', '51500\n');
-    await put('/sys/devices/platform/soc/soc:firmware/get_throttled', '50000\n');
-    await put('/sys/block/mmcblk0/device/life_time', '0x02 0x03\n');
-    await put('/sys/block/mmcblk0/device/pre_eol_info', '0x01\n');
-    await put('/sys/block/mmcblk0/stat', '1 2 3 4 5 6 2048 8 9 10 11\n');
-    await memory(40);
-    await mkdir(join(root, 'var/lib/prometheus/node-exporter'), { recursive: true });
-    await command(
-      'systemctl',
-      'case $* in *list-units*) echo "x.service loaded failed";; *) exit 3;; esac',
-    );
-    await command('df', 'echo "Filesystem"; echo "/dev/root 100 40 60 40% /"');
-    await command('wg', `echo "wg0 aaa $(date +%s)"; echo "wg0 bbb 1"; echo "wg0 ccc 0"`);
+    tree = new Tree();
+    await mkdir(folder(), { recursive: true });
   });
-  afterEach(() => rm(root, { recursive: true }));
+  afterEach(() => tree.remove());
 
-  async function put(path: string, content: string): Promise<void> {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), content);
-  }
-  async function command(name: string, body: string): Promise<void> {
-    await put(`/bin/${name}`, `#!/bin/sh\n${body}\n`);
-    await chmod(join(root, 'bin', name), 0o755);
-  }
-  const memory = (used: number) =>
-    put(
-      '/proc/meminfo',
-      `MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: ${(100 - used) * 10} kB\n`,
+  /** The daemon's own channel, and the script of the image that empties its queue. */
+  async function send(kind: 'fired' | 'resolved', text: string): Promise<void> {
+    const channel = hooksChannel({
+      root: tree.root,
+      boot: '/boot/firmware',
+      say: () => undefined,
+      run: async () => '',
+    });
+    const at = Date.now();
+    const event = {
+      kind,
+      alert: '1',
+      source: 'test',
+      severity: 'warning',
+      text,
+      firedAt: at,
+      at,
+    } as const;
+    const outcome = await channel.send(
+      { id: kind, at, events: [event], dropped: 0, summary: false },
+      { host: 'attic', timeZone: undefined, now: Date.now, signal: new AbortController().signal },
     );
-  const heat = (degrees: number) =>
-    put('/sys/class/thermal/thermal_zone0/temp', `${degrees * 1000}\n`);
-  const script = async (name: string, ...args: string[]) =>
+    expect(outcome).toMatchObject({ kind: 'delivered' });
+  }
+
+  const deliver = async () =>
     (
-      await run('sh', [join(scripts, name), ...args], {
-        env: { PI_GATEWAY_ROOT: root, PATH: `${root}/bin:/usr/bin:/bin` },
+      await run('sh', [join(overlay, 'usr/lib/pi-gateway/deliver-alerts')], {
+        env: { PI_GATEWAY_ROOT: tree.root, PATH: '/usr/bin:/bin' },
       })
     ).stdout;
-  const events = async () => {
-    const folder = join(root, 'run/pi-gateway/events');
-    const names = (await readdir(folder).catch(() => [])).toSorted();
-    return await Promise.all(
-      names.map(async (name) => JSON.parse(await readFile(join(folder, name), 'utf8'))),
-    );
-  };
-  const fired = async () => (await events()).map(({ event, alert }) => `${event} ${alert}`);
 
-  describe('metrics', () => {
-    const metrics = async () => {
-      await script('metrics');
-      return await readFile(join(root, 'var/lib/prometheus/node-exporter/pi-gateway.prom'), 'utf8');
-    };
+  async function hook(name: string, script: string, mode = 0o755): Promise<void> {
+    tree.put(`/etc/pi-gateway/alerts.d/${name}`, `#!/bin/sh\n${script}\n`);
+    await chmod(join(tree.root, 'etc/pi-gateway/alerts.d', name), mode);
+  }
 
-    test('tell heat, throttling, wear, writes, failed units and peers', async () => {
-      const text = await metrics();
-      for (const line of [
-        'pi_gateway_image_info{name="attic"} 1',
-        'pi_gateway_temperature_celsius 51',
-        `pi_gateway_throttled ${0x50000}`,
-        'pi_gateway_disk_life_used_percent{device="mmcblk0",type="a"} 20',
-        'pi_gateway_disk_life_used_percent{device="mmcblk0",type="b"} 30',
-        'pi_gateway_disk_pre_eol{device="mmcblk0"} 1',
-        `pi_gateway_disk_written_bytes{device="mmcblk0"} ${2048 * 512}`,
-        'pi_gateway_failed_units 1',
-        'pi_gateway_wireguard_peers 3',
-        'pi_gateway_wireguard_peers_connected 1',
-      ])
-        expect(text.split('\n')).toContain(line);
-      for (const line of text.trim().split('\n'))
-        expect(line).toMatch(/^(# (HELP|TYPE) pi_\S+ .+|pi_\w+(\{[^}]+\})? [\d.]+)$/);
-    });
-
-    test('leave out what a machine has not, as in QEMU', async () => {
-      await rm(join(root, 'sys'), { recursive: true });
-      await rm(join(root, 'bin/wg'));
-      const text = await metrics();
-      expect(text).toContain('pi_gateway_image_info');
-      expect(text).not.toMatch(/temperature|throttled|life_used/);
-    });
+  test('each gets every event, in order, and one that fails holds up no other', async () => {
+    await hook('05-broken', 'exit 7');
+    await hook('10-deaf', 'exit 0');
+    await hook('20-mine', `cat >> ${tree.root}/got`);
+    await hook('30-off', `echo never >> ${tree.root}/got`, 0o644);
+    await send('fired', 'with "quotes" and a \\ and\nno second line');
+    await send('resolved', 'well again');
+    expect(await deliver()).toContain('<4>05-broken failed (code 7)\n');
+    const got = (tree.files.text('/got') ?? '').trim().split('\n');
+    expect(got.map((line) => JSON.parse(line))).toMatchObject([
+      { event: 'fired', alert: 'test', host: 'attic' },
+      { event: 'resolved', alert: 'test', text: 'well again' },
+    ]);
+    expect(await readdir(folder())).toEqual([]);
   });
 
-  describe('the watch', () => {
-    test('is silent while all is well', async () => {
-      await script('watch');
-      expect(await fired()).toEqual([]);
-    });
-
-    test('fires once, after three minutes above the limit, and says when it is over', async () => {
-      await heat(85);
-      await script('watch');
-      await script('watch');
-      expect(await fired()).toEqual([]);
-      await script('watch');
-      await script('watch');
-      expect(await fired()).toEqual(['fired temperature']);
-      expect((await events())[0].text).toBe('The temperature in °C is at 85 (limit 80)');
-      // Just below the limit is no end: it would fire again soon.
-      await heat(78);
-      await script('watch');
-      expect(await fired()).toEqual(['fired temperature']);
-      await heat(70);
-      await script('watch');
-      await script('watch');
-      expect(await fired()).toEqual(['fired temperature', 'resolved temperature']);
-    });
-
-    test('forgets a short peak', async () => {
-      for (const degrees of [85, 85, 60, 85, 85]) {
-        await heat(degrees);
-        await script('watch');
-      }
-      expect(await fired()).toEqual([]);
-    });
-
-    test('knows after a restart what it has fired', async () => {
-      await put('/sys/block/mmcblk0/device/life_time', '0x09 0x01\n');
-      await script('watch');
-      await rm(join(root, 'run'), { recursive: true });
-      await script('watch');
-      expect(await fired()).toEqual([]);
-      await put('/sys/block/mmcblk0/device/life_time', '0x01 0x01\n');
-      await script('watch');
-      expect(await fired()).toEqual(['resolved wear']);
-    });
-
-    test('a limit of 0 is none; under-voltage is told at once', async () => {
-      await put('/etc/pi-gateway/monitoring.conf', 'TEMPERATURE=0\nMEMORY=0\nDISK=0\nWEAR=0\n');
-      await put('/sys/devices/platform/soc/soc:firmware/get_throttled', '50001\n');
-      await heat(100);
-      await memory(99);
-      for (let minute = 0; minute < 4; minute += 1) await script('watch');
-      expect(await fired()).toEqual(['fired power']);
-    });
-
-    test('a failed service is told once, and again when it runs', async () => {
-      await script('unit-failed', 'wg-quick@wg0.service');
-      await script('unit-failed', 'wg-quick@wg0.service');
-      await script('watch');
-      expect(await fired()).toEqual(['fired unit-wg-quick@wg0.service']);
-      await command('systemctl', 'exit 0');
-      await script('watch');
-      expect(await fired()).toEqual([
-        'fired unit-wg-quick@wg0.service',
-        'resolved unit-wg-quick@wg0.service',
-      ]);
-    });
-  });
-
-  describe('hooks', () => {
-    test('each gets every event, in order, and one that fails holds up no other', async () => {
-      await put('/etc/pi-gateway/alerts.d/05-broken', '#!/bin/sh\nexit 7\n');
-      await put('/etc/pi-gateway/alerts.d/20-mine', `#!/bin/sh\ncat >> ${root}/got\n`);
-      await put('/etc/pi-gateway/alerts.d/30-off', `#!/bin/sh\necho never >> ${root}/got\n`);
-      for (const name of ['05-broken', '20-mine'])
-        await chmod(join(root, 'etc/pi-gateway/alerts.d', name), 0o755);
-      await script('alert', 'fired', 'test', 'with "quotes" and a \\ and\nno second line');
-      await script('alert', 'resolved', 'test', 'well again');
-      const said = await script('deliver-alerts');
-      expect(said).toContain('<4>05-broken failed (code 7)\n');
-      expect(said).toContain('<4>Alert: with \\"quotes\\"');
-      expect(said).toContain('<6>Resolved: well again\n');
-      const got = (await readFile(join(root, 'got'), 'utf8')).trim().split('\n');
-      expect(got.map((line) => JSON.parse(line))).toMatchObject([
-        { event: 'fired', alert: 'test', text: 'with "quotes" and a \\ andno second line' },
-        { event: 'resolved', alert: 'test' },
-      ]);
-      expect(await events()).toEqual([]);
-    });
+  test("nothing of root's is read for who only writes to the queue, and nothing holds it up", async () => {
+    await hook('20-mine', `cat >> ${tree.root}/got`);
+    tree.put('/secret', 'a secret');
+    await symlink(join(tree.root, 'secret'), join(folder(), '1-link.json'));
+    await symlink('/nonexistent', join(folder(), '2-dangling.json'));
+    await run('mkfifo', [join(folder(), '3-pipe.json')]);
+    await mkdir(join(folder(), '4-folder.json'));
+    tree.put(`${eventsFolder}/5-huge.json`, 'x'.repeat(10_000_000));
+    await send('fired', 'the last');
+    const said = await deliver();
+    expect(said).toContain('<4>1-link.json is no event\n');
+    const got = tree.files.text('/got') ?? '';
+    expect(got).not.toContain('secret');
+    expect(got).toContain('the last');
+    expect(got.length).toBeLessThan(200_000);
+    expect(await readdir(folder())).toEqual([]);
+    expect(tree.files.text('/secret')).toBe('a secret');
   });
 });

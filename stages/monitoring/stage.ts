@@ -12,7 +12,7 @@ const percent = z
   .min(0, 'must be a percentage from 0 (off) to 100')
   .max(100, 'must be a percentage from 0 (off) to 100');
 
-/** Services without which the device is no gateway: restarted when they fail, and told if that is no help. */
+/** Services without which the device is no gateway: restarted when they end with an error. */
 const watched = [
   'auditd.service',
   'chrony.service',
@@ -24,12 +24,12 @@ const watched = [
   'systemd-timesyncd.service',
 ];
 
-/** Those that run once and stay: told when they fail, but not restarted. */
-const told = ['nftables.service', 'wg-quick@.service', 'apt-daily-upgrade.service'];
-
 export const monitoring = defineStage({
   name: 'monitoring',
-  summary: 'Prometheus node exporter, wear and temperature, service watch, alerts',
+  summary:
+    'Limits of what is watched, restarts of services, hooks for alerts, Prometheus node exporter',
+  // Its daemon is what watches.
+  needs: ['gateway'],
   options: z.strictObject({
     port: port.default(9100).describe('TCP port of the exporter'),
     listen: z
@@ -55,7 +55,7 @@ export const monitoring = defineStage({
   packages: () => ['prometheus-node-exporter'],
   ports: (o) => [{ port: o.port, protocol: 'tcp', zones: [], path: ['port'], name: 'metrics' }],
   services: () => ({
-    enable: ['prometheus-node-exporter', 'pi-gateway-metrics.timer', 'pi-gateway-alerts.path'],
+    enable: ['prometheus-node-exporter', 'pi-gateway-alerts.path'],
   }),
   derive: (o, config) => {
     const vpn = o.listen === 'vpn' ? (config.stages.wireguard as Vpn | undefined) : undefined;
@@ -80,31 +80,22 @@ export const monitoring = defineStage({
         ]
       : [],
   run: async (chroot) => {
-    for (const unit of [...watched, ...told])
-      await chroot.write(
-        `/etc/systemd/system/${unit}.d/30-watch.conf`,
-        watchDropIn(watched.includes(unit)),
-      );
+    for (const unit of watched)
+      await chroot.write(`/etc/systemd/system/${unit}.d/30-watch.conf`, watchDropIn);
   },
 });
 
-/** systemd.unit(5): a failed service is restarted up to 5 times in 10 minutes; then its failure is told. */
-export function watchDropIn(restart: boolean): string {
-  return [
-    '[Unit]',
-    'OnFailure=pi-gateway-alert@%n.service',
-    ...(restart
-      ? [
-          'StartLimitIntervalSec=10min',
-          'StartLimitBurst=5',
-          '',
-          '[Service]',
-          'Restart=on-failure',
-          'RestartSec=5s',
-          '# Not told for each restart, only when they have come to an end.',
-          'RestartMode=direct',
-        ]
-      : []),
-    '',
-  ].join('\n');
-}
+/**
+ * systemd.unit(5): a service that fails is restarted up to 5 times in 10 minutes; then it has failed, and the
+ * daemon, which looks every 10 seconds, tells.
+ */
+export const watchDropIn = `[Unit]
+StartLimitIntervalSec=10min
+StartLimitBurst=5
+
+[Service]
+Restart=on-failure
+RestartSec=5s
+# No failure for what is mended 5 s later.
+RestartMode=direct
+`;
