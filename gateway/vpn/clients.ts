@@ -352,7 +352,7 @@ export async function clientAsQr(
       `Take the file, and put the key in: sudo pi-gateway vpn export ${name}`,
       'conflict',
     );
-  const type = form === 'svg' ? ['--type=svg', '--inline', '--margin=2'] : ['--type=ansiutf8'];
+  const type = form === 'svg' ? ['--type=svg', '--margin=2'] : ['--type=ansiutf8'];
   // On standard input: what stands in arguments everybody on the machine can read.
   return await system.run('qrencode', type, { input: text });
 }
