@@ -68,7 +68,6 @@ export async function makeProgram(asked?: string): Promise<Command> {
   const program = new Command('pi-gateway')
     .description('Looks after this Pi Gateway.')
     .version(version, '-V, --version', 'which version this is')
-    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(see --help)')
     .exitOverride()
     .addHelpText(
