@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Condition } from '../alerts/condition.ts';
 import { Bus } from './bus.ts';
 import type { Alert, MonitorEvent } from './monitor.ts';
@@ -99,6 +99,32 @@ test('what is measured is there now, as history, as an event, and for Prometheus
   await live(monitor, 20);
   expect(events).toHaveLength(before);
   await monitor.stop();
+});
+
+test('a look that goes wrong is said once, and the next is made all the same', async () => {
+  const monitor = await make({ intervals: { system: 5 } });
+  let looks = 0;
+  monitor.subscribe(() => {
+    looks += 1;
+    throw new Error('a listener is broken');
+  });
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    monitor.run();
+    for (let round = 0; round < 5; round += 1) {
+      clock.pass(5);
+      vi.advanceTimersByTime(5000);
+    }
+    expect(looks).toBeGreaterThanOrEqual(6);
+    expect(said.filter((text) => text.includes('a listener is broken'))).toHaveLength(1);
+    await monitor.stop();
+    vi.advanceTimersByTime(50_000);
+    const ended = looks;
+    vi.advanceTimersByTime(50_000);
+    expect(looks).toBe(ended);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("an alert's beginning is passed on", async () => {

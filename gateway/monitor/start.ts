@@ -100,6 +100,7 @@ export class Monitoring implements Monitor {
       return options.restart(service);
     });
     this.#limits = thresholds(readImage(this.#files), settings);
+    this.#recorder.pace = settings.intervals.system;
     this.#save = {
       due: clock().steady + settings.history.save,
       running: Promise.resolve(),
@@ -120,26 +121,52 @@ export class Monitoring implements Monitor {
   /** Begins to look, and goes on until it is stopped. */
   run(): RunningMonitor {
     this.#schedule();
-    this.tick();
+    this.#beat();
     return this;
   }
 
   #schedule(): void {
     clearInterval(this.#timer);
-    this.#timer = setInterval(() => this.tick(), this.#settings.intervals.system * 1000);
+    this.#timer = setInterval(() => this.#beat(), this.#settings.intervals.system * 1000);
   }
+
+  #beat(): void {
+    this.#guard(() => {
+      this.tick().looks.catch((error) => this.#wrong(error));
+    });
+  }
+
+  /** What goes wrong with those who are told is said, and stops neither the others nor the next look. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#wrong(error);
+    }
+  }
+
+  #wrong(error: unknown): void {
+    const problem = error instanceof Error ? error.message : String(error);
+    // Once, not at every look.
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    const where = error instanceof Error ? error.stack : problem;
+    this.#options.system.say(`Monitoring went wrong: ${where}`);
+  }
+  #problem = '';
 
   /** One look at everything that is due. What takes time goes on beside it, and is seen by the next. */
   tick(): { looks: Promise<void>; saved: Promise<void> } {
     const now = this.#clock();
     const looks = this.#settled() ? this.#board.look(this.#clock) : Promise.resolve();
     const kept = this.#keeper.keep(this.#board, now.steady);
-    const collected = this.#collector.collect(this.#settings, now);
+    const watched = this.#listeners.size > 0;
+    const collected = this.#collector.collect(this.#settings, now, watched);
     const samples = [...this.#collector.samples(), ...this.#board.samples()];
     this.#samples = [...samples, ...this.#forecasts(samples)];
     this.#record(now);
-    this.#options.onConditions(this.conditions(now));
-    if (this.#listeners.size > 0) this.#tell({ type: 'series', series: this.series() });
+    this.#guard(() => this.#options.onConditions(this.conditions(now)));
+    if (watched) this.#tell({ type: 'series', series: this.series() });
     if (now.steady >= this.#save.due) this.#saveLater(now);
     return {
       looks: Promise.all([looks, kept, collected]).then(() => undefined),
@@ -197,6 +224,7 @@ export class Monitoring implements Monitor {
   configure(settings: MonitorSettings): void {
     const paced = settings.intervals.system !== this.#settings.intervals.system;
     this.#settings = settings;
+    this.#recorder.pace = settings.intervals.system;
     this.#limits = thresholds(readImage(this.#files), settings);
     this.#defineChecks();
     this.#save.due = Math.min(this.#save.due, this.#clock().steady + settings.history.save);
@@ -292,6 +320,6 @@ export class Monitoring implements Monitor {
   }
 
   #tell(event: MonitorEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    for (const listener of this.#listeners) this.#guard(() => listener(event));
   }
 }

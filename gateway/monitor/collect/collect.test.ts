@@ -11,6 +11,7 @@ const settings = monitorSettings.parse({});
 let tree: Tree;
 let peers: PeerState[];
 let asked: number;
+let questions: { wireguard: number; counters: number };
 let collector: Collector;
 const names = new Map([['key-of-phone', 'phone']]);
 
@@ -19,6 +20,7 @@ beforeEach(() => {
   tree.furnish();
   peers = [];
   asked = 0;
+  questions = { wireguard: 0, counters: 0 };
   collector = make();
 });
 afterEach(() => tree.remove());
@@ -26,8 +28,14 @@ afterEach(() => tree.remove());
 const make = () =>
   new Collector(tree.files, {
     kernel: {
-      wireguard: async () => peers,
-      counters: async () => ({ 'drop-wan': { packets: 40, bytes: 4000 } }),
+      wireguard: async () => {
+        questions.wireguard += 1;
+        return peers;
+      },
+      counters: async () => {
+        questions.counters += 1;
+        return { 'drop-wan': { packets: 40, bytes: 4000 } };
+      },
     },
     peerNames: async () => {
       asked += 1;
@@ -48,8 +56,9 @@ const peer = (publicKey: string, handshake: number, received = 0): PeerState => 
 async function look(
   steady: number,
   time = 1_780_000_000,
+  watched = false,
 ): Promise<Record<string, number | undefined>> {
-  await collector.collect(settings, { time, steady });
+  await collector.collect(settings, { time, steady }, watched);
   return byName(collector.samples());
 }
 
@@ -155,9 +164,16 @@ test('clients of the VPN have their names, and who never came has no series', as
     'vpn.received{phone}': 1000,
     'vpn.handshake{phone}': 10,
     'vpn.received{strange-}': 0,
-    'firewall.packets{drop-wan}': 0,
   });
   expect(Object.keys(found).join()).not.toContain('never');
+  expect((await look(70))['firewall.packets{drop-wan}']).toBe(0);
+});
+
+test('clients are asked for every 30 s, counters every minute, and each time while somebody looks', async () => {
+  for (let steady = 0; steady < 600; steady += 10) await look(steady);
+  expect(questions).toEqual({ wireguard: 20, counters: 10 });
+  for (let steady = 600; steady < 660; steady += 10) await look(steady, undefined, true);
+  expect(questions).toEqual({ wireguard: 26, counters: 11 });
 });
 
 test('names are asked for once, again for a new client, and hourly: asking starts a process', async () => {

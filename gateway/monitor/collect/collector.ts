@@ -26,7 +26,7 @@ export class Collector {
   readonly #own = new Own();
   readonly #rates = new Rates();
   readonly #groups = new Map<string, { due: number; samples: readonly Sample[] }>();
-  #asking = false;
+  readonly #asking = new Set<string>();
 
   constructor(files: Files, source: Source) {
     this.#files = files;
@@ -36,8 +36,12 @@ export class Collector {
     this.#heat = new Heat(files);
   }
 
-  /** @returns when what has to be asked for is there, too; nobody need wait for it. */
-  async collect({ intervals }: MonitorSettings, now: Now): Promise<void> {
+  /**
+   * @param watched Somebody looks at the dashboard: clients' traffic is asked for each time. Else rarely, as
+   *   each question starts a process.
+   * @returns when what has to be asked for is there, too; nobody need wait for it.
+   */
+  async collect({ intervals }: MonitorSettings, now: Now, watched: boolean): Promise<void> {
     this.#group('system', intervals.system, now, () => [
       ...this.#processor.samples(),
       ...memorySamples(this.#files),
@@ -53,7 +57,14 @@ export class Collector {
       this.#rates.forget(now.steady - 3600);
       return [...spaceSamples(this.#files), ...wearSamples(this.#files)];
     });
-    if (this.#isDue('kernel', now)) await this.#ask(intervals.wireguard, now);
+    await Promise.all([
+      this.#ask('vpn', intervals.wireguard, now, watched, () =>
+        vpnSamples(this.#kernel, this.#names, this.#rates, now.time, now.steady),
+      ),
+      this.#ask('firewall', Math.max(intervals.wireguard, intervals.slow), now, false, () =>
+        firewallSamples(this.#kernel, this.#rates, now.steady),
+      ),
+    ]);
   }
 
   /** One of each series: of two clients with one name, the first. */
@@ -77,19 +88,22 @@ export class Collector {
     return now.steady >= (this.#groups.get(name)?.due ?? 0) - 0.1;
   }
 
-  async #ask(every: number, now: Now): Promise<void> {
-    if (this.#asking) return;
-    this.#asking = true;
+  async #ask(
+    name: string,
+    every: number,
+    now: Now,
+    watched: boolean,
+    ask: () => Promise<Sample[]>,
+  ): Promise<void> {
+    if (this.#asking.has(name) || !(watched || this.#isDue(name, now))) return;
+    this.#asking.add(name);
     try {
-      const parts = [
-        vpnSamples(this.#kernel, this.#names, this.#rates, now.time, now.steady),
-        firewallSamples(this.#kernel, this.#rates, now.steady),
-      ];
-      // A device without a VPN has no state of it.
-      const found = await Promise.all(parts.map((part) => part.catch((): Sample[] => [])));
-      this.#groups.set('kernel', { due: now.steady + every, samples: found.flat() });
+      this.#groups.set(name, { due: now.steady + every, samples: await ask() });
+    } catch {
+      // A device without a VPN or a firewall has no state of it.
+      this.#groups.set(name, { due: now.steady + every, samples: [] });
     } finally {
-      this.#asking = false;
+      this.#asking.delete(name);
     }
   }
 }

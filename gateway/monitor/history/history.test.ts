@@ -49,6 +49,15 @@ describe('in memory', () => {
     expect(values.slice(11)).toEqual([1, 1, 1, 1, 1, 1]);
   });
 
+  test('who looks every half a minute is shown minutes, and not holes', () => {
+    const recorder = new Recorder();
+    recorder.pace = 30;
+    for (let time = start; time < start + 3600; time += 30) recorder.record(time, one(1), true);
+    const history = recorder.history('cpu.used', start + 3590, 3000);
+    expect(history?.step).toBe(60);
+    expect(history?.values).not.toContain(null);
+  });
+
   test('a Pi that starts with an old time leaves the history alone until its clock is right', () => {
     const recorder = new Recorder();
     fill(recorder, start, 7200);

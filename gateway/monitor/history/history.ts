@@ -32,6 +32,8 @@ export class Recorder {
   readonly #latest: [number, number, number] = [-1, -1, -1];
   /** The last 15 minutes that are whole. */
   #wholeQuarter = -1;
+  /** Seconds from one look to the next: what is finer has holes. */
+  pace = 10;
   /** Called when 15 minutes are whole. */
   onQuarter: (slot: number) => void = () => undefined;
 
@@ -131,9 +133,10 @@ export class Recorder {
 
   /** After a restart the finest ring is empty, and minutes tell more of the last hour. */
   #tierFor(from: number): 0 | 1 | 2 {
-    if (from >= Math.max(this.#fineSince, (this.#latest[0] - tiers[0].size) * tiers[0].step))
-      return 0;
-    return from >= (this.#latest[1] - tiers[1].size) * tiers[1].step ? 1 : 2;
+    const fine = Math.max(this.#fineSince, (this.#latest[0] - tiers[0].size) * tiers[0].step);
+    if (from >= fine && this.pace <= tiers[0].step) return 0;
+    const minutes = (this.#latest[1] - tiers[1].size) * tiers[1].step;
+    return from >= minutes && this.pace <= tiers[1].step ? 1 : 2;
   }
 
   /** Seconds since 1970 of the first value in the finest ring. */
