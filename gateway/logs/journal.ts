@@ -1,5 +1,5 @@
 import type { System } from '../../firstboot/system.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, UnavailableError } from '../errors.ts';
 import { printable, withoutSecretsLike } from './redact.ts';
 
 /** syslog(3): from emerg to debug. */
@@ -119,26 +119,33 @@ async function ask(
   cursor: string | undefined,
   lines: number,
 ): Promise<string[]> {
-  const text = await system.run(
-    'journalctl',
-    [
-      '--output=json',
-      // The entry's place and times are there in any case: journalctl(1), --output-fields=.
-      '--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_COMM,_PID,_SYSTEMD_UNIT,UNIT',
-      '--no-pager',
-      '--quiet',
-      // Beside a cursor, those that follow it.
-      `--lines=${lines}`,
-      ...(forward ? [] : ['--reverse']),
-      ...(unit === undefined ? [] : [`--unit=${unit}`]),
-      ...(kernel ? ['--dmesg', '--boot=all'] : []),
-      ...(priority === undefined || priority === 'debug' ? [] : [`--priority=${priority}`]),
-      ...(cursor !== undefined
-        ? [`--after-cursor=${cursor}`]
-        : [...time('since', since), ...time('until', until)]),
-    ],
-    { timeout: patience },
-  );
+  const text = await system
+    .run(
+      'journalctl',
+      [
+        '--output=json',
+        // The entry's place and times are there in any case: journalctl(1), --output-fields=.
+        '--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_COMM,_PID,_SYSTEMD_UNIT,UNIT',
+        '--no-pager',
+        '--quiet',
+        // Beside a cursor, those that follow it.
+        `--lines=${lines}`,
+        ...(forward ? [] : ['--reverse']),
+        ...(unit === undefined ? [] : [`--unit=${unit}`]),
+        ...(kernel ? ['--dmesg', '--boot=all'] : []),
+        ...(priority === undefined || priority === 'debug' ? [] : [`--priority=${priority}`]),
+        ...(cursor !== undefined
+          ? [`--after-cursor=${cursor}`]
+          : [...time('since', since), ...time('until', until)]),
+      ],
+      { timeout: patience },
+    )
+    .catch((cause: unknown) => {
+      throw new UnavailableError(
+        `The journal cannot be read: ${cause instanceof Error ? cause.message.split('\n')[0] : cause}`,
+        'Try it by hand: sudo journalctl -n 20',
+      );
+    });
   return text.split('\n').filter((line) => line !== '');
 }
 

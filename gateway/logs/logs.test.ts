@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { System } from '../../firstboot/system.ts';
+import { UnavailableError } from '../errors.ts';
+import { turnstile } from '../turnstile.ts';
 import { type LogQuery, readJournal } from './journal.ts';
 import { logList } from './operations.ts';
 import { printable, withoutSecretsLike } from './redact.ts';
@@ -227,6 +229,31 @@ describe('what looks like a secret is taken out of a log', () => {
       withoutSecretsLike(part.repeat(4096 / part.length));
     expect(performance.now() - began).toBeLessThan(500);
   });
+});
+
+test('many who read at once are two programs at a time, and all get their answer', async () => {
+  let running = 0;
+  let most = 0;
+  const inTurn = turnstile(2);
+  const work = async (i: number) => {
+    running += 1;
+    most = Math.max(most, running);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    running -= 1;
+    if (i % 3 === 0) throw new Error('no');
+    return i;
+  };
+  const results = await Promise.allSettled(
+    Array.from({ length: 30 }, (_, i) => inTurn(() => work(i))),
+  );
+  expect(most).toBe(2);
+  expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(20);
+});
+
+test('a journal that cannot be read is told apart from a question that is none', async () => {
+  const { system } = new FakeJournal([]);
+  const broken = { ...system, run: () => Promise.reject(new Error('journalctl failed: No space')) };
+  await expect(readJournal(broken, { limit: 1 })).rejects.toBeInstanceOf(UnavailableError);
 });
 
 describe('times of the command line', () => {

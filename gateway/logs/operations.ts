@@ -1,6 +1,10 @@
 import * as z from 'zod';
 import { defineOperation } from '../api/operation.ts';
+import { turnstile } from '../turnstile.ts';
 import { cursorForm, priorities, readJournal, unitForm } from './journal.ts';
+
+/** Each reads the journal's files in a process of its own: many at once would take a small Pi's memory. */
+const inTurn = turnstile(2);
 
 export const logQuery = z.strictObject({
   unit: z.string().max(255).regex(unitForm).optional().describe('e.g. ssh.service'),
@@ -40,7 +44,7 @@ export const logList = defineOperation({
     next: z.string().nullable().describe('To be sent as `cursor` for older ones; null: no more'),
   }),
   run: async ({ system }, { query }) => {
-    const { entries, next } = await readJournal(system, query);
+    const { entries, next } = await inTurn(() => readJournal(system, query));
     return { entries, next: next ?? null };
   },
 });

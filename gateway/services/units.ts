@@ -1,4 +1,5 @@
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
+import { UnavailableError } from '../errors.ts';
 import { findService, registry, type ServiceDefinition } from './registry.ts';
 
 /** What systemd says of a unit: systemctl(1), `show`. */
@@ -45,13 +46,20 @@ export async function readUnits(
   system: System,
   units: readonly string[],
 ): Promise<Map<string, UnitState>> {
-  const text = await system.run('systemctl', [
-    'show',
-    `--property=${properties.join(',')}`,
-    '--timestamp=unix',
-    '--',
-    ...units,
-  ]);
+  const text = await system
+    .run('systemctl', [
+      'show',
+      `--property=${properties.join(',')}`,
+      '--timestamp=unix',
+      '--',
+      ...units,
+    ])
+    .catch((cause: unknown) => {
+      throw new UnavailableError(
+        `systemd cannot be asked: ${cause instanceof Error ? cause.message.split('\n')[0] : cause}`,
+        'Try it by hand: systemctl status',
+      );
+    });
   // One block for each unit, in order, with a blank line between.
   const blocks = text.trimEnd().split(/\n\n/);
   return new Map(
