@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { clientFolder } from '../../firstboot/steps/wireguard-client.ts';
-import { at, type System } from '../../firstboot/system.ts';
+import { at, makeFolder, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import { type PeerFile, parsePeer } from './peer-file.ts';
 import { stampFile, stateFolder } from './schema.ts';
@@ -80,7 +80,7 @@ function textOf(path: string): string | undefined {
  * between, pi-gateway-wireguard-expire.timer makes up for it.
  */
 export async function beginChange(system: System): Promise<void> {
-  await mkdir(at(system, stateFolder), { recursive: true, mode: 0o755 });
+  await makeFolder(at(system, stateFolder), 0o755);
   await writeFile(at(system, changingFile), '', { mode: 0o600 });
 }
 
@@ -98,6 +98,6 @@ export async function putIntoForce(system: System, ...names: readonly string[]):
 
 /** For changes that neither the interface nor the firewall knows of. */
 export async function tellChanged(system: System): Promise<void> {
-  await mkdir(at(system, stateFolder), { recursive: true, mode: 0o755 });
+  await makeFolder(at(system, stateFolder), 0o755);
   await writeFile(at(system, stampFile), '', { mode: 0o600 });
 }

@@ -201,6 +201,18 @@ describe('loading', () => {
     expect((await peer('load', 'endpoint')).exitCode).toBe(1);
   });
 
+  test('keeps files apart whose last line has no end', async () => {
+    const [one, two] = [newPrivateKey(), newPrivateKey()];
+    await put('a.conf', { key: one, address: '10.66.0.2' });
+    const text = await readFile(join(peers(), 'a.conf'), 'utf8');
+    await writeFile(join(peers(), 'a.conf'), `${text}# the end`);
+    await put('b.conf', { key: two, address: '10.66.0.3' });
+    expect((await peer('load')).stderr).toBe('');
+    const shown = await show('allowed-ips');
+    expect(shown).toContain(`${publicKeyOf(one)}\t10.66.0.2/32\n`);
+    expect(shown).toContain(`${publicKeyOf(two)}\t10.66.0.3/32\n`);
+  });
+
   test('gives a network of a peer no zone', async () => {
     await put('site.conf', { address: '' });
     await writeFile(
