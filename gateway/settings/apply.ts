@@ -49,7 +49,7 @@ const rollbackUnit = 'pi-gateway-settings-rollback';
 /** Seconds after which a change whose process was killed is undone: longer than any change takes. */
 const dueSeconds = 180;
 
-const usualPatience: Patience = { whole: 30_000, pause: 1_000 };
+const usualPatience: Patience = { whole: 30_000, pause: 500 };
 
 export type ChangeOptions = {
   /** Who makes it, for the history. */

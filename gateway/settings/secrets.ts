@@ -1,4 +1,5 @@
 import { type Document, isScalar, parseDocument, type Scalar } from 'yaml';
+import { parseOwnerYaml } from '../../firstboot/owner-yaml.ts';
 import { GatewayError } from '../errors.ts';
 import { isPlainObject, type Path, secretKeys, secretPaths } from './secret-paths.ts';
 import { kept } from './view.ts';
@@ -6,17 +7,24 @@ import { kept } from './view.ts';
 /** Stands for a secret that differs, in a comparison. */
 const changed = '(secret changed)';
 
-const read = (text: string): Document =>
-  parseDocument(text, { prettyErrors: false, stringKeys: true, logLevel: 'silent' });
+type Readable = { document: Document; data: unknown };
 
-const dataOf = (document: Document): unknown =>
-  document.errors.length > 0 ? {} : document.toJS({ maxAliasCount: 0 });
+/** Undefined for what the settings' own parser does not take: its data cannot be trusted to be all. */
+function read(text: string): Readable | undefined {
+  if (parseOwnerYaml(text).problems.length > 0) return undefined;
+  const document = parseDocument(text, {
+    prettyErrors: false,
+    stringKeys: true,
+    logLevel: 'silent',
+  });
+  return { document, data: document.toJS({ maxAliasCount: 0 }) };
+}
 
 type Place = { path: Path; node: Scalar; start: number; end: number };
 
 /** Secrets of the text with their places, the last first: so they can be replaced one by one. */
-function placesOf(document: Document): Place[] {
-  return secretPaths(dataOf(document))
+function placesOf({ document, data }: Readable): Place[] {
+  return secretPaths(data)
     .flatMap((path) => {
       const node: unknown = document.getIn(path, true);
       if (!isScalar(node) || !node.range) return [];
@@ -37,14 +45,14 @@ function replaced(text: string, { start, end }: Place, by: string): string {
  * @param other settings to compare with: a secret that differs there says so.
  */
 export function redactedText(text: string, other?: string): string {
-  const document = read(text);
+  const readable = read(text);
   // What is no YAML has no places, so nothing of it can be shown.
-  if (document.errors.length > 0) return '# This is no valid YAML, and may have secrets in it.\n';
-  const places = placesOf(document);
+  if (!readable) return '# This is no valid YAML, and may have secrets in it.\n';
+  const places = placesOf(readable);
   const others = other === undefined ? undefined : read(other);
   let so = text;
   for (const place of places) {
-    const before: unknown = others?.errors.length === 0 ? others.getIn(place.path) : undefined;
+    const before: unknown = others?.document.getIn(place.path);
     const differs = others !== undefined && before !== undefined && before !== place.node.value;
     so = replaced(so, place, differs ? changed : kept);
   }
@@ -89,13 +97,12 @@ export function restoreSecrets(text: string, current: string): string {
   if (!text.includes(kept)) return text;
   const now = read(text);
   // Its problems are told by whoever checks it.
-  if (now.errors.length > 0) return text;
-  const data = dataOf(now);
-  const old = dataOf(read(current));
+  if (!now) return text;
+  const old = read(current)?.data;
   let so = text;
   for (const place of placesOf(now))
     if (place.node.value === kept)
-      so = replaced(so, place, JSON.stringify(secretOf(place.path, data, old)));
+      so = replaced(so, place, JSON.stringify(secretOf(place.path, now.data, old)));
   return so;
 }
 
