@@ -127,16 +127,17 @@ const differs = (a: LivePeer, b: LivePeer): boolean =>
 let source: EventSource | undefined;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let delay = 1000;
-let topics = 'series,check,alert,change';
+const usual = 'series,check,alert,change';
+let topics = usual;
 
 /** Seconds between tries double up to this: a gateway takes about a minute to start. */
 const longestDelay = 15_000;
 
-export function listen(): void {
+/** @param gap whether something may have been missed since the last stream */
+export function listen(gap = heard.peek() > 0): void {
   if (source && source.readyState !== EventSource.CLOSED) return;
   clearTimeout(retry);
   if (link.peek() === 'off') link.value = 'connecting';
-  const gap = heard.peek() > 0;
   source = new EventSource(address('/events', { query: { topics } }));
   source.onopen = () => {
     delay = 1000;
@@ -151,7 +152,7 @@ export function listen(): void {
     if (link.peek() === 'off') return;
     link.value = 'lost';
     clearTimeout(retry);
-    retry = setTimeout(listen, delay);
+    retry = setTimeout(() => listen(), delay);
     delay = Math.min(delay * 2, longestDelay);
   };
   on('series', (data) => {
@@ -234,13 +235,26 @@ export function listenNow(): void {
   }
 }
 
+let watchers = 0;
+let settling: ReturnType<typeof setTimeout> | undefined;
+
+/** Milliseconds: from one view of the VPN to the next the stream stays as it is. */
+const settle = 2000;
+
 /** Clients of the VPN are asked of the kernel each second, so only while somebody looks at them. */
 export function watchPeers(on: boolean): void {
-  const next = on ? 'series,check,alert,change,vpn' : 'series,check,alert,change';
+  watchers += on ? 1 : -1;
+  clearTimeout(settling);
+  if (on) subscribe();
+  else settling = setTimeout(subscribe, settle);
+}
+
+function subscribe(): void {
+  const next = watchers > 0 ? `${usual},vpn` : usual;
   if (next === topics) return;
   topics = next;
   if (!source || link.peek() === 'off') return;
   source.close();
   source = undefined;
-  listen();
+  listen(false);
 }

@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren, InputHTMLAttributes } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Problem } from '../lib/api.ts';
 import { now } from '../lib/clock.ts';
 import { dateTime, relative } from '../lib/format.ts';
@@ -284,7 +284,8 @@ export function Text({
   ...rest
 }: TextProps) {
   const ref = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Before the next key can arrive. A dialog is not open yet at that point, and does it itself.
+  useLayoutEffect(() => {
     if (autofocus) ref.current?.focus();
   }, [autofocus]);
   return (
@@ -294,6 +295,7 @@ export function Text({
           ref={ref}
           value={value}
           autocapitalize="none"
+          data-first={autofocus ? '' : undefined}
           autocomplete="off"
           // The attributes' type is a union over `type`, which a variable is of no single member of.
           {...({ type, ...rest, ...aria } as InputHTMLAttributes<HTMLInputElement>)}

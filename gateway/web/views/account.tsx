@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { type Answer, call } from '../lib/api.ts';
 import { type Expiry, expiries, expiryAt } from '../lib/clients.ts';
 import { useResource } from '../lib/resource.ts';
@@ -11,6 +11,7 @@ import {
   Card,
   Choices,
   Loaded,
+  Loading,
   Note,
   ProblemNote,
   Select,
@@ -127,13 +128,17 @@ function SecondFactor() {
 }
 
 function TotpOn({ onClose }: { onClose: () => void }) {
-  const begin = useResource('totp', () => call('post', '/account/totp'));
+  // Asked for once: a second secret would take the place of the one that is being typed in.
+  const [begun, setBegun] = useState<Answer<'post', '/account/totp'> | undefined>(undefined);
+  const begin = useAction();
+  useEffect(() => {
+    void begin.run(async () => setBegun(await call('post', '/account/totp')));
+  }, []);
   const [code, setCode] = useState('');
   const [codes, setCodes] = useState<readonly string[] | undefined>(undefined);
   const work = useAction();
   const end = async () => {
     onClose();
-    begin.data.value = undefined;
     await askWho();
   };
   if (codes)
@@ -166,56 +171,56 @@ function TotpOn({ onClose }: { onClose: () => void }) {
     );
   return (
     <Dialog title="Set up a second factor" onClose={onClose}>
-      <Loaded of={begin}>
-        {({ secret, svg }) => (
-          <form
-            onSubmit={(event) => {
-              event.preventDefault();
-              void work.run(async () => {
-                const answer = await call('put', '/account/totp', { body: { code: code.trim() } });
-                setCodes(answer.recovery_codes);
-              });
-            }}
-          >
-            <p>
-              {svg === null
-                ? 'Add an account to your authenticator app with the text below'
-                : 'Scan this with an authenticator app'}
-              , then type the code that it shows.
-            </p>
-            {svg !== null && (
-              <img
-                class="qr"
-                src={`data:image/svg+xml,${encodeURIComponent(svg)}`}
-                alt="QR code for an authenticator app"
-                width={260}
-                height={260}
-              />
-            )}
-            <p class="small">
-              {svg === null ? 'Text: ' : 'No camera? Type this: '}{' '}
-              <code>{secret.replace(/(.{4})(?=.)/g, '$1 ')}</code>
-            </p>
-            <Text
-              label="Code"
-              hint="Six digits"
-              value={code}
-              onChange={setCode}
-              required
-              autofocus
-              inputMode="numeric"
-              autocomplete="one-time-code"
+      <ProblemNote problem={begin.problem} />
+      {begin.busy && <Loading />}
+      {begun && (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            void work.run(async () => {
+              const answer = await call('put', '/account/totp', { body: { code: code.trim() } });
+              setCodes(answer.recovery_codes);
+            });
+          }}
+        >
+          <p>
+            {begun.svg === null
+              ? 'Add an account to your authenticator app with the text below'
+              : 'Scan this with an authenticator app'}
+            , then type the code that it shows.
+          </p>
+          {begun.svg !== null && (
+            <img
+              class="qr"
+              src={`data:image/svg+xml,${encodeURIComponent(begun.svg)}`}
+              alt="QR code for an authenticator app"
+              width={260}
+              height={260}
             />
-            <ProblemNote problem={work.problem} />
-            <div class="buttons end">
-              <Button onClick={onClose}>Cancel</Button>
-              <Button type="submit" kind="primary" busy={work.busy}>
-                Turn it on
-              </Button>
-            </div>
-          </form>
-        )}
-      </Loaded>
+          )}
+          <p class="small">
+            {begun.svg === null ? 'Text: ' : 'No camera? Type this: '}{' '}
+            <code>{begun.secret.replace(/(.{4})(?=.)/g, '$1 ')}</code>
+          </p>
+          <Text
+            label="Code"
+            hint="Six digits"
+            value={code}
+            onChange={setCode}
+            required
+            autofocus
+            inputMode="numeric"
+            autocomplete="one-time-code"
+          />
+          <ProblemNote problem={work.problem} />
+          <div class="buttons end">
+            <Button onClick={onClose}>Cancel</Button>
+            <Button type="submit" kind="primary" busy={work.busy}>
+              Turn it on
+            </Button>
+          </div>
+        </form>
+      )}
     </Dialog>
   );
 }

@@ -42,7 +42,7 @@ export function ConfigView() {
         {(data) => (
           <>
             {data.pending && <Pending of={data.pending} reload={reload} />}
-            <Editor key={data.digest} of={data} reload={reload} />
+            <Editor of={data} reload={reload} />
           </>
         )}
       </Loaded>
@@ -96,11 +96,21 @@ function Pending({
 
 function Editor({ of, reload }: { of: Shown; reload: () => Promise<void> }) {
   const [text, setText] = useState(of.text);
+  // What was loaded: settings that somebody else changes meanwhile do not take away what is being typed.
+  const [from, setFrom] = useState(of);
   const [difference, setDifference] = useState<Difference | undefined>(undefined);
   const area = useRef<HTMLTextAreaElement>(null);
   const lines = useRef<HTMLPreElement>(null);
   const work = useAction();
-  const dirty = text !== of.text;
+  const dirty = text !== from.text;
+  const changedElsewhere = from.digest !== of.digest;
+  const load = () => {
+    setFrom(of);
+    setText(of.text);
+  };
+  useEffect(() => {
+    if (changedElsewhere && !dirty) load();
+  });
   const [problems, setProblems] = useState(of.problems);
 
   // Checked by the gateway a moment after the last key, so that a mistake is seen where it is made.
@@ -189,12 +199,20 @@ function Editor({ of, reload }: { of: Shown; reload: () => Promise<void> }) {
           </Note>
         )}
       </div>
+      <div role="status">
+        {changedElsewhere && dirty && (
+          <Note state="warning">
+            <strong>Somebody else has changed the settings meanwhile.</strong>
+            <span>Copy what you need of yours, then discard it to see theirs.</span>
+          </Note>
+        )}
+      </div>
       <ProblemNote problem={work.problem} />
       <div class="buttons">
         <Button kind="primary" busy={work.busy} disabled={!dirty} onClick={review}>
           Review changes
         </Button>
-        <Button disabled={!dirty} onClick={() => setText(of.text)}>
+        <Button disabled={!dirty} onClick={load}>
           Discard
         </Button>
       </div>
@@ -202,10 +220,12 @@ function Editor({ of, reload }: { of: Shown; reload: () => Promise<void> }) {
         <Review
           of={difference}
           text={text}
-          base={of.digest}
+          base={from.digest}
           onClose={() => setDifference(undefined)}
           onDone={async () => {
             setDifference(undefined);
+            // Then what is in force is loaded, in which a new secret is hidden.
+            setFrom({ ...from, text });
             await reload();
           }}
         />

@@ -149,10 +149,10 @@ export function LoginView() {
         </div>
       </form>
       <details class="small muted">
-        <summary>Password forgotten?</summary>
+        <summary>Password forgotten, or the phone lost?</summary>
         <p>
-          On the gateway, over SSH: <code>sudo pi-gateway account password NAME</code> sets a new
-          one.
+          On the gateway, over SSH: <code>sudo pi-gateway account password NAME</code> sets another
+          password, <code>sudo pi-gateway account totp-off NAME</code> takes the second factor away.
         </p>
       </details>
     </Gate>

@@ -28,7 +28,15 @@ import {
   When,
 } from '../ui/parts.tsx';
 import { LiveChart } from './charts.tsx';
-import { type Client, stateWords, useLive, useVpn, useWatchedPeers, type Vpn } from './vpn.tsx';
+import {
+  type Client,
+  stateWords,
+  useClients,
+  useLive,
+  useVpn,
+  useWatchedPeers,
+  type Vpn,
+} from './vpn.tsx';
 import { ExpiryField, type Zone, Zones, zoneWords } from './vpn-add.tsx';
 import { Handover } from './vpn-handover.tsx';
 
@@ -58,6 +66,7 @@ type Open = 'edit' | 'revoke' | 'rotate' | 'handover' | 'disable' | undefined;
 function Details({ of, reload }: { of: Client; reload: () => Promise<void> }) {
   const live = useLive(of);
   const vpn = useVpn().data.value;
+  const list = useClients();
   const [open, setOpen] = useState<Open>(undefined);
   const [span, setSpan] = useState<Span | 'live'>('live');
   const work = useAction();
@@ -277,6 +286,10 @@ function Details({ of, reload }: { of: Client; reload: () => Promise<void> }) {
           onClose={close}
           run={async () => {
             await call('delete', '/vpn/clients/{name}', { params });
+            if (list.data.value)
+              list.data.value = {
+                clients: list.data.value.clients.filter(({ name }) => name !== of.name),
+              };
             say(`${of.name} is revoked and cut off`);
             go(link('vpn'), true);
           }}
