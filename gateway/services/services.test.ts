@@ -90,6 +90,9 @@ describe('the list', () => {
       JSON.stringify([
         { name: 'ssh', port: 2222, protocol: 'tcp', zones: ['lan', 'vpn'] },
         { name: 'wireguard', port: 51820, protocol: 'udp', zones: ['wan', 'lan'] },
+        // By the firewall for its zones, and by WireGuard for its own.
+        { name: 'dns', port: 53, protocol: 'udp', zones: ['lan', 'dmz'] },
+        { name: 'dns', port: 53, protocol: 'udp', zones: ['vpn'] },
       ]),
     );
     expect((await viewOf('ssh'))?.ports).toEqual([
@@ -97,6 +100,9 @@ describe('the list', () => {
     ]);
     expect((await viewOf('vpn'))?.ports).toEqual([
       { port: 51820, protocol: 'udp', zones: ['wan', 'lan'] },
+    ]);
+    expect((await viewOf('dns'))?.ports).toEqual([
+      { port: 53, protocol: 'udp', zones: ['lan', 'dmz', 'vpn'] },
     ]);
   });
 

@@ -26,7 +26,15 @@ export const portsFile = '/usr/share/pi-gateway/ports.json';
 
 export async function readPorts(system: System): Promise<PortFact[]> {
   const text = await readIfThere(at(system, portsFile));
-  return text === undefined ? [] : (JSON.parse(text) as PortFact[]);
+  const facts = text === undefined ? [] : (JSON.parse(text) as PortFact[]);
+  // DNS is opened by the stage of each zone that it answers to.
+  const merged = new Map<string, PortFact>();
+  for (const fact of facts) {
+    const key = `${fact.name} ${fact.port}/${fact.protocol}`;
+    const zones = new Set([...(merged.get(key)?.zones ?? []), ...fact.zones]);
+    merged.set(key, { ...fact, zones: [...zones] });
+  }
+  return [...merged.values()];
 }
 
 const properties = [
