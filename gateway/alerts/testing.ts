@@ -9,7 +9,8 @@ import type { alertSettings } from './settings.ts';
 /**
  * Servers that alerts can be sent to, on this machine: SMTP with STARTTLS and with TLS at once, and over HTTPS a
  * webhook, one of Slack's shape, ntfy and a dead man's switch. They keep what came. Unit tests reach them at
- * 127.0.0.1, a VM of QEMU's user network at 10.0.2.2; the certificate is good for both.
+ * 127.0.0.1, a VM of QEMU's user network at 10.0.2.2; the certificate is good for both. In the lab they listen
+ * at an address of their own.
  */
 
 export type Mail = {
@@ -70,8 +71,8 @@ export const secrets = {
 export const user = 'ada@example.org';
 
 export type ReceiverOptions = {
-  /** How who sends calls this machine. */
-  address?: '127.0.0.1' | '10.0.2.2';
+  /** How who sends calls this machine. Unless it is 10.0.2.2, which stands for loopback, they listen there. */
+  address?: string;
   authority?: Authority;
 };
 
@@ -79,7 +80,9 @@ export async function startReceivers({
   address = '127.0.0.1',
   authority,
 }: ReceiverOptions = {}): Promise<Receivers> {
-  const by = authority ?? (await makeAuthority());
+  const isUsual = address === '127.0.0.1' || address === '10.0.2.2';
+  const by = authority ?? (await makeAuthority(isUsual ? [] : [address]));
+  const own = isUsual ? '127.0.0.1' : address;
   const replies = new Map<Kind, Reply>();
   const sockets = new Set<Socket>();
   let isDown = false;
@@ -101,9 +104,9 @@ export async function startReceivers({
   smtp.server.on('connection', admit);
   smtps.server.on('connection', admit);
   const ports = {
-    https: await listen(https),
-    smtp: await listen(smtp.server),
-    smtps: await listen(smtps.server),
+    https: await listen(https, own),
+    smtp: await listen(smtp.server, own),
+    smtps: await listen(smtps.server, own),
   };
   const base = `https://${address}:${ports.https}`;
   return {
@@ -160,11 +163,14 @@ export const heartbeatUrl = (
   address: ReceiverOptions['address'] = '127.0.0.1',
 ): string => `https://${address}:${ports.https}/ping/${secrets.heartbeat}`;
 
-async function listen(server: {
-  listen(port: number, host: string, done: () => void): unknown;
-  address(): AddressInfo | string | null;
-}): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+async function listen(
+  server: {
+    listen(port: number, host: string, done: () => void): unknown;
+    address(): AddressInfo | string | null;
+  },
+  host: string,
+): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   return (server.address() as AddressInfo).port;
 }
 

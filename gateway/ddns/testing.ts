@@ -13,15 +13,18 @@ import type { Context } from './providers/provider.ts';
 /** A certificate authority of the test's own, and a server certificate by it. */
 export type Authority = { ca: string; key: string; cert: string };
 
-/** Made by openssl; for a few names of `.test`, this machine's loopback addresses, and what a VM calls it. */
-export async function makeAuthority(): Promise<Authority> {
+/**
+ * Made by openssl; for a few names of `.test`, this machine's loopback addresses, and what a VM calls it.
+ * @param addresses Further ones that the server has.
+ */
+export async function makeAuthority(addresses: readonly string[] = []): Promise<Authority> {
   const folder = await mkdtemp(join(tmpdir(), 'pi-gateway-ca-'));
   const file = (name: string) => join(folder, name);
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   try {
     await writeFile(
       file('names'),
-      'subjectAltName=DNS:provider.test,DNS:one.test,DNS:two.test,DNS:three.test,DNS:liar.test,IP:127.0.0.1,IP:::1,IP:10.0.2.2\nextendedKeyUsage=serverAuth\n',
+      `subjectAltName=DNS:provider.test,DNS:one.test,DNS:two.test,DNS:three.test,DNS:liar.test,IP:127.0.0.1,IP:::1,IP:10.0.2.2${addresses.map((one) => `,IP:${one}`).join('')}\nextendedKeyUsage=serverAuth\n`,
     );
     await run('openssl', [
       'req',
