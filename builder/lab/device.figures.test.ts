@@ -7,7 +7,8 @@ import { recordFigure } from './figures.ts';
 import { lab } from './harness.ts';
 
 const { ssh } = lab();
-const showTargets = 'systemd.show_status=1';
+// The login on the serial line hangs it up (TTYVHangup=, systemd.exec(5)) while systemd writes to it.
+const showTargets = 'systemd.show_status=1 systemd.mask=serial-getty@ttyAMA0.service';
 const multiUser = /Reached target .*multi-user\.target/;
 
 /** Seconds from power to multi-user.target of a card that has had its first boot. */

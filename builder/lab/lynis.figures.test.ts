@@ -6,7 +6,11 @@ import { lab } from './harness.ts';
 
 const { probes, ssh } = lab();
 
-test('lynis gives a hardening index of at least 90', { timeout: 900_000 }, async () => {
+test('lynis gives a hardening index of at least 90, and no warning', {
+  timeout: 3_600_000,
+}, async () => {
+  // As a device has it after its first night: what lynis looks for.
+  await ssh('sudo systemctl start pi-gateway-integrity.service', 1500);
   // Under /root, since nothing runs from /tmp; lynis wants its files to be root's.
   const { stdout: archive } = await execa(
     'tar',
@@ -25,7 +29,7 @@ test('lynis gives a hardening index of at least 90', { timeout: 900_000 }, async
   await ssh('sudo mkdir -p /root/lynis && sudo tar -xz -C /root/lynis', 120, archive);
   await ssh(
     'sudo sh -c "cd /root/lynis/usr/share/lynis && cp /root/lynis/usr/sbin/lynis . && cp /root/lynis/etc/lynis/default.prf . && mkdir -p plugins && bash ./lynis audit system --quick --no-colors > /root/lynis.out 2>&1 < /dev/null"',
-    840,
+    1800,
   );
   const report = await ssh('sudo cat /var/log/lynis-report.dat');
   await mkdir(resolve('output/lab'), { recursive: true });

@@ -16,7 +16,7 @@ import { BuildError, exitCode } from '../errors.ts';
 import { packagesOf } from '../inspect/dpkg.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
 import type { OverlayEntry } from '../overlay/render.ts';
-import { bootMountOptions, sharedMemoryMount } from './fstab.ts';
+import { bootMountOptions, deviceMount, sharedMemoryMount } from './fstab.ts';
 
 /** Writes the stage's files, sets its services, runs its code. */
 export async function applyConfig(
@@ -126,6 +126,7 @@ export async function setUpDebianBoot(session: Session, setup: BootSetup): Promi
       `PARTUUID=${setup.diskId}-01  /boot/firmware  vfat    ${bootMountOptions},shortname=mixed  0 2`,
       `PARTUUID=${setup.diskId}-02  /               ext4    defaults,noatime                           0 1`,
       sharedMemoryMount,
+      deviceMount,
       '',
     ].join('\n'),
   );

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { hardenedFstab } from './fstab.ts';
 
-test("an image's fstab: nothing runs from the boot partition or shared memory, all else stays", () => {
+test("an image's fstab: nothing runs from the boot partition, shared memory or /dev, all else stays", () => {
   const before = [
     'proc            /proc           proc    defaults          0       0',
     'PARTUUID=1-01  /boot/firmware  vfat    defaults,uid=0          0       2',
@@ -15,6 +15,7 @@ test("an image's fstab: nothing runs from the boot partition or shared memory, a
     'PARTUUID=1-01  /boot/firmware  vfat  defaults,noatime,nodev,nosuid,noexec,umask=0077,nofail,x-systemd.device-timeout=5min,uid=0  0  2',
     ...before.split('\n').slice(2, 4),
     expect.stringMatching(/^tmpfs +\/dev\/shm +tmpfs +rw,nodev,nosuid,noexec +0 0$/),
+    expect.stringMatching(/^devtmpfs +\/dev +devtmpfs +rw,nosuid,noexec +0 0$/),
     '',
   ]);
   expect(hardenedFstab(after)).toBe(after);

@@ -10,6 +10,10 @@ export const bootMountOptions =
 export const sharedMemoryMount =
   'tmpfs                 /dev/shm        tmpfs   rw,nodev,nosuid,noexec                     0 0';
 
+/** The kernel mounts it without noexec; nothing runs from there: the same. */
+export const deviceMount =
+  'devtmpfs              /dev            devtmpfs rw,nosuid,noexec                           0 0';
+
 /** An image base's fstab with the mount options that the Debian base gets; what is there stays. */
 export function hardenedFstab(text: string): string {
   const lines = text.split('\n').map((line) => {
@@ -26,6 +30,10 @@ export function hardenedFstab(text: string): string {
     const others = (options ?? '').split(',').filter((option) => !names.has(option.split('=')[0]));
     return [source, target, type, [...wanted, ...others].join(','), ...rest].join('  ');
   });
-  if (lines.some((line) => line.split(/\s+/)[1] === '/dev/shm')) return lines.join('\n');
-  return `${lines.join('\n').trimEnd()}\n${sharedMemoryMount}\n`;
+  const missing = [sharedMemoryMount, deviceMount].filter((mount) => {
+    const [, target] = mount.split(/\s+/);
+    return !lines.some((line) => line.split(/\s+/)[1] === target);
+  });
+  if (missing.length === 0) return lines.join('\n');
+  return `${lines.join('\n').trimEnd()}\n${missing.join('\n')}\n`;
 }

@@ -52,7 +52,7 @@ export const ssh = defineStage({
       .int()
       .min(1)
       .max(100)
-      .default(10)
+      .default(4)
       .describe('Sessions over one connection, which clients that share a connection need'),
     tcp_forwarding: z
       .boolean()
