@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
+import { readForeignJson } from '../foreign-file.ts';
 import { defineVerb } from '../helper/verb.ts';
 import { readUnits } from '../services/units.ts';
 import { ddnsStatus, ddnsView } from './answer.ts';
@@ -35,8 +36,7 @@ export const ddnsVerbs = {
 } as const;
 
 async function readDdns(system: System): Promise<DdnsAnswer> {
-  const text = await readIfThere(at(system, statusFile));
-  const status = ddnsStatus.safeParse(text === undefined ? undefined : JSON.parse(text));
+  const status = ddnsStatus.safeParse(await readForeignJson(at(system, statusFile)));
   return {
     configured: (await readIfThere(at(system, settingsPath))) !== undefined,
     running: await isRunning(system),

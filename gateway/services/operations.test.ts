@@ -1,3 +1,5 @@
+import { rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { localClient } from '../api/client.ts';
 import { TestApi } from '../api/testing.ts';
@@ -128,6 +130,15 @@ describe('dynamic DNS', () => {
     systemd.set('pi-gateway-ddns.service', { ActiveState: 'activating', SubState: 'start' });
     expect(await updateDdns(systemd.system, false, 50)).toMatchObject({ running: true });
     expect(systemd.calls.filter(([verb]) => verb !== 'show')).toEqual([]);
+  });
+
+  test('a status file that is none, or leads elsewhere, is not quoted', async () => {
+    await api.put('etc/shadow', 'root:$y$j9T$verysecret');
+    await api.put('run/pi-gateway-ddns/status.json', 'root:$y$j9T$verysecret');
+    expect(await client().call('ddnsGet')).toMatchObject({ status: null });
+    await rm(join(api.folder, 'run/pi-gateway-ddns/status.json'));
+    await symlink('../../etc/shadow', join(api.folder, 'run/pi-gateway-ddns/status.json'));
+    expect(await client().call('ddnsGet')).toMatchObject({ status: null });
   });
 
   test('what the status file has besides does not get out, and one of another form is none', async () => {

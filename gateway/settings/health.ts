@@ -1,6 +1,8 @@
+import { stat } from 'node:fs/promises';
 import { request } from 'node:http';
-import { at, readIfThere, type System } from '../../firstboot/system.ts';
+import { at, type System } from '../../firstboot/system.ts';
 import { firewallTable } from '../firewall/status.ts';
+import { readForeignJson } from '../foreign-file.ts';
 import { readingFile, settingsMark } from './reading.ts';
 import type { HealthCheck } from './view.ts';
 
@@ -110,11 +112,11 @@ function askApi(system: System): Promise<void> {
 }
 
 async function seeReading(system: System): Promise<void> {
-  const text = await readIfThere(at(system, readingFile)).catch(() => undefined);
+  const path = at(system, readingFile);
   // Nothing runs that reads them.
-  if (text === undefined) return;
-  const { file } = JSON.parse(text) as { file?: string };
-  if (file !== (await settingsMark(system)))
+  if (!(await stat(path).catch(() => undefined))) return;
+  const reading = Object(await readForeignJson(path));
+  if (reading.file !== (await settingsMark(system)))
     throw new Error('the daemon has not read the settings');
 }
 
