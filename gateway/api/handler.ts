@@ -99,6 +99,8 @@ export class Handler {
       throw new ProblemError(404, 'There is no such operation', 'See /api/v1/openapi.json');
     if ('allow' in found) throw notAllowed(found.allow);
     const { operation, params } = found;
+    // What hands out a key and forgets it must not do so for who wants no content.
+    if (request.method === 'HEAD' && accessOf(operation) === 'write') throw notAllowed(['GET']);
     const credentials = this.#credentials(request, door);
     if (door === 'tls') refuseForeign(request, operation, credentials);
     refuseUnauthorized(operation, credentials.principal);
@@ -180,7 +182,7 @@ export class Handler {
         setSession: (secret) => response.setHeader('set-cookie', sessionHeader(secret)),
         stream: (topics) => {
           for (const [name, value] of Object.entries(apiHeaders)) response.setHeader(name, value);
-          if (request.method === 'HEAD') throw notAllowed(['get']);
+          if (request.method === 'HEAD') throw notAllowed(['GET']);
           return hub.open(response, {
             topics: new Set(topics),
             key: credentials.session?.id ?? `${credentials.principal?.name} ${address}`,
@@ -321,6 +323,7 @@ function checked(where: string, schema: z.ZodType | undefined, value: unknown): 
   );
 }
 
+/** @param methods `get` is HEAD, too, and `GET` is not. */
 function notAllowed(methods: readonly string[]): ProblemError {
   const allow = methods.flatMap((one) => (one === 'get' ? ['GET', 'HEAD'] : [one.toUpperCase()]));
   return new ProblemError(

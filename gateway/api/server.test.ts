@@ -156,6 +156,12 @@ test('a method that an address does not have is told which it has', async () => 
   expect(problem(await ask('GET', '/api/v2/claim')).status).toBe(404);
 });
 
+test('who asks for the headers of a key alone does not use it up', async () => {
+  const answer = await ask('HEAD', '/api/v1/vpn/clients/phone/config', { headers: admin });
+  expect([answer.status, answer.headers.allow]).toEqual([405, 'GET']);
+  expect(gateway.asked.filter(({ verb }) => verb.startsWith('vpn.'))).toEqual([]);
+});
+
 test('a body is JSON of a megabyte at most, not deep, not of many pieces, and says so', async () => {
   const send = (body: string | Buffer, headers: Record<string, string> = {}) =>
     ask('POST', '/api/v1/session', {
