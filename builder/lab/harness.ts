@@ -27,8 +27,11 @@ export type LabDevice = {
   /** Output of a shell command of the admin on the device; throws if it fails. */
   ssh(command: string, seconds?: number, input?: Uint8Array): Promise<string>;
   sshResult(command: string): Promise<RunResult>;
-  /** Restarts the device without any warning, as a power cut does, and waits for SSH. */
-  powerCycle(): Promise<void>;
+  /**
+   * Restarts the device without any warning, as a power cut does, and waits for SSH.
+   * @param trigger Command that returns at once and does that in the next seconds.
+   */
+  powerCycle(trigger?: string): Promise<void>;
 };
 
 /** Called once, at the top of a lab test's file; evidence of a failure goes to output/boot-test/. */
@@ -55,15 +58,17 @@ export function lab(): LabDevice {
     peer: labHost(facts, 'peer'),
     ssh: (command, seconds, input) => ssh(target, command, seconds, input),
     sshResult: (command) => sshResult(target, command),
-    powerCycle: async () => {
+    powerCycle: async (trigger) => {
       const bootId = 'cat /proc/sys/kernel/random/boot_id';
       const before = await ssh(target, bootId);
       // sysrq-trigger "b": at once, without syncing or unmounting (kernel, admin-guide/sysrq.rst).
       await sshResult(
         target,
-        "sudo sh -c '(sleep 1; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &'",
+        trigger ?? "sudo sh -c '(sleep 1; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &'",
       );
       await closeSsh(target);
+      // Log-ins under emulation would slow down what is to be cut off.
+      if (trigger !== undefined) await new Promise((resolve) => setTimeout(resolve, 12_000));
       const until = Date.now() + bootSeconds * 1000;
       for (;;) {
         await new Promise((resolve) => setTimeout(resolve, 3000));
