@@ -58,8 +58,15 @@ test('the code is used up by who has it, and no card shows it any more', async (
   for (const card of ['etc/issue.d/50-pi-gateway.issue', 'var/lib/pi-gateway/device-card.txt'])
     expect(await device.read(card), card).not.toMatch(/claim code/);
   await expect(use(code)).rejects.toMatchObject({ kind: 'missing' });
+  // Only who has it learns that it is used, and so goes on where a power cut came between.
+  await expect(use('0000-0000-0000-0000')).rejects.toMatchObject({ kind: 'refused' });
   // First boot, run again, makes no other.
   expect(await claim.check(device.system)).toBe(true);
+});
+
+test('before first boot has made it, nobody has used it', async () => {
+  await rm(join(device.root, 'var/lib/pi-gateway/claim'), { recursive: true });
+  await expect(use(code)).rejects.toMatchObject({ kind: 'conflict' });
 });
 
 test('of two who use it at once, one does', async () => {

@@ -69,18 +69,19 @@ export const claimVerbs = newClaimVerbs();
 /**
  * The code works once: its file is gone, and on disk so, before this returns. Verbs that change run one
  * after the other, so of two who have it the second finds it used.
- * @throws GatewayError if it is none, or there is none to use.
+ * @throws GatewayError refused if it is none, missing if it was the code and is used.
  */
 async function useClaim(system: System, code: string, tries: WrongTries): Promise<void> {
   if (tries.areTooMany())
     throw new GatewayError('Too many wrong claim codes', 'Wait a minute and try again', 'conflict');
   const hash = await readIfThere(at(system, hashPath));
-  if ((await claimCode(system)) === undefined || hash === undefined)
+  if (hash === undefined)
     throw new GatewayError(
-      'This gateway has its owner already, or first boot has not made a claim code yet',
-      'Log in with your account, or let its owner make you one',
-      'missing',
+      'First boot has not made a claim code yet',
+      'Wait for it to end; gateway-status.txt on the boot partition says how it went',
+      'conflict',
     );
+  // Before anything is said of the code: the API takes who is told that it is used for who has used it.
   if (!(await isClaimCode(code, hash))) {
     tries.add();
     throw new GatewayError(
@@ -89,6 +90,12 @@ async function useClaim(system: System, code: string, tries: WrongTries): Promis
       'refused',
     );
   }
+  if ((await claimCode(system)) === undefined)
+    throw new GatewayError(
+      'That claim code is used: this gateway has its owner',
+      'Log in with your account, or let its owner make you one',
+      'missing',
+    );
   await rm(at(system, codePath), { force: true });
   await syncDirectory(at(system, claimFolder));
   // Without the code. Where they cannot be written they show one that works no more: no reason to fail.

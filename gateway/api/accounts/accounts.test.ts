@@ -78,23 +78,26 @@ test('the claim code makes one admin, once', async () => {
   expect(accounts.claimed()).toBe(true);
 });
 
-test('a wrong claim code makes no account, and guessing it is slowed down', async () => {
-  const wrong = async () => {
-    throw new GatewayError('That is not the code', 'Look', 'refused');
-  };
-  for (let i = 0; i < 5; i += 1) {
-    await expect(accounts.claim({ name: 'eve', password }, wrong, from)).rejects.toThrow(
-      'not the code',
-    );
-    seconds(1);
-  }
-  await accounts.claim({ name: 'eve', password }, wrong, from).catch(() => undefined);
-  expect(await accounts.claim({ name: 'eve', password }, wrong, from)).toMatchObject({
-    kind: 'wait',
-  });
-  expect(accounts.claimed()).toBe(false);
-  expect((await open()).claimed()).toBe(false);
-});
+test.each(['refused', 'conflict'] as const)(
+  'a wrong claim code makes no account, and guessing it is slowed down (%s)',
+  async (kind) => {
+    const wrong = async () => {
+      throw new GatewayError('That is not the code', 'Look', kind);
+    };
+    for (let i = 0; i < 5; i += 1) {
+      await expect(accounts.claim({ name: 'eve', password }, wrong, from)).rejects.toThrow(
+        'not the code',
+      );
+      seconds(1);
+    }
+    await accounts.claim({ name: 'eve', password }, wrong, from).catch(() => undefined);
+    expect(await accounts.claim({ name: 'eve', password }, wrong, from)).toMatchObject({
+      kind: 'wait',
+    });
+    expect(accounts.claimed()).toBe(false);
+    expect((await open()).claimed()).toBe(false);
+  },
+);
 
 test('a power cut between the used code and the account does not leave a gateway without owner', async () => {
   const use = async () => {

@@ -205,8 +205,10 @@ export class Accounts {
         await useCode();
       } catch (error) {
         const kind = error instanceof GatewayError ? error.kind : 'failed';
-        if (kind === 'refused') this.#throttle.failed(from.address, claimant, false);
-        // Who is the owner to be has used the code before a power cut; now it is gone.
+        // In conflict: the helper has seen too many wrong ones, and each try writes to the card.
+        if (kind === 'refused' || kind === 'conflict')
+          this.#throttle.failed(from.address, claimant, false);
+        // Who is the owner to be has used the code before a power cut: it is the code, and gone (missing).
         if (!(again && kind === 'missing')) {
           // Of an answer that was lost nobody knows; the same name and password then go on from here.
           if (!again && kind !== 'failed') await writeAccounts(this.#system, stored);
