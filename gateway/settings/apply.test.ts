@@ -205,6 +205,15 @@ describe('a change', () => {
 });
 
 describe('of changes at the same time', () => {
+  test('is based on one digest, whoever is the first to ask for one', async () => {
+    await rm(join(device.root, storeFolder, 'key'));
+    const { system } = device;
+    const ask = () => configVerbs['config.get'].run(system, {}, actor);
+    const all = await Promise.all([ask(), ask(), ask()]);
+    const { digest } = await get();
+    expect(all.map((one) => one.digest)).toEqual([digest, digest, digest]);
+  });
+
   test('made from the same settings, one is made and the other told so', async () => {
     const { digest } = await get();
     const results = await Promise.allSettled([

@@ -9,6 +9,7 @@ import {
   syncDirectory,
   writeDurably,
 } from '../../firstboot/system.ts';
+import { remembered } from '../remembered.ts';
 import { settingsFile } from './read.ts';
 
 /** Versions of the settings, with their secrets: the folder is root's alone. */
@@ -37,14 +38,20 @@ export async function currentText(system: System): Promise<string> {
  * what a short secret may be.
  */
 export async function digestOf(system: System, text: string): Promise<string> {
-  let key = await readIfThere(at(system, keyFile));
-  if (key === undefined) {
-    await ensureFolder(system);
-    key = randomBytes(32).toString('hex');
-    await writeDurably(at(system, keyFile), key, 0o600);
-  }
-  return createHmac('sha256', key).update(text).digest('hex');
+  return createHmac('sha256', await digestKey(system))
+    .update(text)
+    .digest('hex');
 }
+
+/** Who asks first makes it; of several at once, one, or each would have a digest of its own. */
+const digestKey = remembered(0, async (system: System): Promise<string> => {
+  const there = await readIfThere(at(system, keyFile));
+  if (there !== undefined) return there;
+  await ensureFolder(system);
+  const key = randomBytes(32).toString('hex');
+  await writeDurably(at(system, keyFile), key, 0o600);
+  return key;
+});
 
 /** Oldest first. A file that is none of ours, or half of one, is passed over. */
 export async function versions(system: System): Promise<StoredVersion[]> {

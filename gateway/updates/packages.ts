@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { at, readIfThere, type System, writeDurably } from '../../firstboot/system.ts';
+import { remembered } from '../remembered.ts';
 import type { PendingPackage } from './view.ts';
 
 /** What apt and dpkg know of this device's packages. */
@@ -18,18 +19,17 @@ async function modified(system: System, path: string): Promise<number | undefine
   );
 }
 
-/** Updates that wait, by the lists as they are: nothing is fetched, and nothing locked. */
-export async function pendingPackages(system: System): Promise<PendingPackage[]> {
+type Known = { key: string; packages: PendingPackage[] };
+
+/**
+ * Updates that wait, by the lists as they are: nothing is fetched, and nothing locked. Those who ask at once
+ * share one answer: two of apt would take its memory twice, and write one file at a time.
+ */
+export const pendingPackages = remembered(0, async (system: System): Promise<PendingPackage[]> => {
   const watched = ['/var/lib/apt/lists', '/var/lib/dpkg/status', '/etc/apt/preferences.d'];
   const key = JSON.stringify(await Promise.all(watched.map((path) => modified(system, path))));
-  const cached = await readIfThere(at(system, cacheFile));
-  if (cached !== undefined) {
-    const { key: before, packages } = JSON.parse(cached) as {
-      key: string;
-      packages: PendingPackage[];
-    };
-    if (before === key) return packages;
-  }
+  const known = await readKnown(system);
+  if (known?.key === key) return known.packages;
   const text = await system.run('apt-get', [
     '--simulate',
     '--quiet',
@@ -39,8 +39,23 @@ export async function pendingPackages(system: System): Promise<PendingPackage[]>
     ...['--with-new-pkgs', 'upgrade'],
   ]);
   const packages = parseSimulation(text);
-  await writeDurably(at(system, cacheFile), JSON.stringify({ key, packages }), 0o600);
+  await writeDurably(
+    at(system, cacheFile),
+    JSON.stringify({ key, packages } satisfies Known),
+    0o600,
+  );
   return packages;
+});
+
+async function readKnown(system: System): Promise<Known | undefined> {
+  const text = await readIfThere(at(system, cacheFile));
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as Known;
+  } catch {
+    // It is asked anew.
+    return undefined;
+  }
 }
 
 /**

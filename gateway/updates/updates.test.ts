@@ -151,6 +151,16 @@ describe('with real packages, an update', () => {
     });
   }
 
+  test('is listed to two who ask at once, and after a list that was torn', async () => {
+    const { system } = apt.device;
+    await apt.publish('service', '2.0');
+    const both = await Promise.all([pendingPackages(system), pendingPackages(system)]);
+    expect(both.map((one) => one.map(({ name }) => name))).toEqual([['service'], ['service']]);
+    expect(apt.device.calls.filter((call) => call.includes('--simulate'))).toHaveLength(1);
+    await apt.device.put('/run/pi-gateway/updates.json', '{"key":');
+    expect(await pendingPackages(system)).toHaveLength(1);
+  });
+
   test('is listed, installed and looked after', async () => {
     const { system } = apt.device;
     expect(await pendingPackages(system)).toEqual([]);
