@@ -291,6 +291,23 @@ test('rules of the owner without the sets, and no rules at all, do no harm', asy
   }
 });
 
+test('rules that do not take the sets leave nobody what was before', async () => {
+  await put('one.conf', { address: '10.66.0.2', lines: ['# zones = lan wan'] });
+  await peer('load');
+  await sh('nft delete set inet gateway vpn_dmz6');
+  try {
+    await put('one.conf', { address: '10.66.0.2', lines: ['# zones = wan'] });
+    expect(await peer('load', 'one')).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('so that they reach nothing'),
+    });
+    expect([await set('vpn_lan4'), await set('vpn_wan4')]).toEqual([[], []]);
+    expect((await sh('ls /run/pi-gateway/vpn')).stdout).toContain('changing');
+  } finally {
+    await sh(`nft delete table inet gateway; nft -f ${join(folder, 'sets.nft')}`);
+  }
+});
+
 describe("the replacement of a client's keys", () => {
   const [old, fresh] = [newPrivateKey(), newPrivateKey()];
   const begin = async (lines: readonly string[] = []) => {
