@@ -29,7 +29,7 @@ describe('of another user', () => {
 
   test.each<[string, () => Promise<unknown>]>([
     ['nothing', async () => undefined],
-    ['a link to what is root’s alone', () => symlink(join(folder, 'key'), path)],
+    ["a link to what is root's alone", () => symlink(join(folder, 'key'), path)],
     ['a pipe that never ends', () => promisify(execFile)('mkfifo', [path])],
     ['a folder', () => mkdir(path)],
     ['a file without end', () => symlink('/dev/zero', path)],

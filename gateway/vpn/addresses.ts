@@ -1,4 +1,4 @@
-import { addressIn, parseCidr } from '../../builder/config/fields.ts';
+import { addressIn, networksOverlap, parseCidr } from '../../builder/config/fields.ts';
 import { at, readIfThere, type System, writeDurably } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import type { PeerFile } from './peer-file.ts';
@@ -171,18 +171,14 @@ export function checkAddresses(
     const ending = address.includes(':') ? Number.POSITIVE_INFINITY : lastPlace4(network);
     if (place < 2 || place > ending)
       refuse(`${address} is the network's or the gateway's own`, `Give another one ${range}`);
+    // Not by their places: a /64 has more than a number can tell apart.
     for (const [name, { allowedIps }] of clients)
-      for (const one of allowedIps) {
-        const theirs = placeIn(network, one);
-        if (theirs === undefined) continue;
-        const { bytes = [], bits = 0 } = parseCidr(asCidr(one)) ?? {};
-        if (place >= theirs && place < theirs + 2 ** (bytes.length * 8 - bits))
-          refuse(
-            `The client ${name} has the address ${address}`,
-            `Give another one ${range}`,
-            'conflict',
-          );
-      }
+      if (allowedIps.some((one) => networksOverlap(one, address)))
+        refuse(
+          `The client ${name} has the address ${address}`,
+          `Give another one ${range}`,
+          'conflict',
+        );
     return asCidr(address);
   });
 }

@@ -244,6 +244,17 @@ describe('the network', () => {
     expect((await addClient(system, { name: 'later' })).addresses[0]).toBe('10.66.0.2');
   });
 
+  test("far up in the IPv6 network is no other client's either", async () => {
+    const far = 'fd66:6761:7465:0:8000::1';
+    await addClient(system, { name: 'phone', addresses: [far] });
+    expect(await failure(addClient(system, { name: 'tablet', addresses: [far] }))).toMatch(
+      /^conflict: The client phone has the address/,
+    );
+    expect(
+      await addClient(system, { name: 'tablet', addresses: ['fd66:6761:7465:0:8000::2'] }),
+    ).toMatchObject({ addresses: ['fd66:6761:7465:0:8000::2'] });
+  });
+
   test('of a peer by hand keeps its addresses from others', async () => {
     await vpn.device.put(
       'etc/wireguard/peers.d/site.conf',
