@@ -75,7 +75,7 @@ export async function openRelay(host: LabHost): Promise<Relay> {
   await running.said('ready', 20);
   return {
     connect: async (way) => {
-      const socket = connectTo({ path, allowHalfOpen: true });
+      const socket = connectTo({ path });
       await once(socket, 'connect');
       socket.write(`${JSON.stringify(way)}\n`);
       const said = await lineFrom(socket);

@@ -103,7 +103,11 @@ export async function footing({ ssh }: LabDevice): Promise<Footing> {
     mainPid: await show('MainPID'),
     restarts: await show('NRestarts'),
     failed: await ssh('systemctl --failed --no-legend --plain'),
-    rules: await ssh('sudo nft -s -t list ruleset'),
+    // Tables that were loaded anew are listed last.
+    rules: (await ssh('sudo nft -s -t list ruleset'))
+      .split(/^(?=table )/m)
+      .toSorted()
+      .join(''),
     serverKey: (await ssh('sudo wg show wg0 public-key')).trim(),
   };
 }

@@ -22,6 +22,8 @@ export type Target = {
   seed: number;
   /** Operations that are not run with credentials: on a device those that would end the test. */
   spare?: readonly string[];
+  /** Milliseconds after which no further input of an operation is tried: on a device some take seconds. */
+  patience?: number;
 };
 
 export type Report = {
@@ -35,6 +37,8 @@ export type Report = {
   neverDone: string[];
   /** What is not as the document says. */
   failures: string[];
+  /** Of each operation with generated input: requests, and the milliseconds that they took in all. */
+  spent: Record<string, { requests: number; ms: number }>;
 };
 
 type Operation = {
@@ -79,6 +83,7 @@ class Run {
   readonly #done = new Set<string>();
   readonly #problem: (value: unknown) => boolean;
   readonly #fits = new Map<Schema, (value: unknown) => boolean>();
+  readonly #spent: Report['spent'] = {};
   #fitting = 0;
   #unfit = 0;
 
@@ -113,6 +118,7 @@ class Run {
       unfit: this.#unfit,
       neverDone: this.#operations.map(({ id }) => id).filter((id) => !this.#done.has(id)),
       failures: [...this.#failures],
+      spent: this.#spent,
     };
   }
 
@@ -157,18 +163,30 @@ class Run {
       const isFit = this.#isFit(operation, input);
       if (isFit) this.#fitting += 1;
       else this.#unfit += 1;
+      const begun = performance.now();
       const answer = await this.#ask(operation, input, headers);
+      this.#spend(operation, performance.now() - begun);
       const wrong = this.#wrong(operation, answer, isFit);
       if (wrong) throw new Error(`${wrong}: ${answer.text.slice(0, 300)}`);
       if (answer.status < 300) this.#done.add(operation.id);
     };
-    const half = { numRuns: Math.ceil(count / 2), seed: this.#target.seed };
+    const { seed, patience } = this.#target;
+    const half = {
+      numRuns: Math.ceil(count / 2),
+      seed,
+      ...(patience === undefined ? {} : { interruptAfterTimeLimit: patience / 2 }),
+    };
     for (const make of [fitting, unfit])
       try {
         await fc.assert(fc.asyncProperty(inputOf(operation, make), check), half);
       } catch (error) {
         this.#failures.add(`${operation.id}: ${reasonOf(error)}`);
       }
+  }
+
+  #spend({ id }: Operation, ms: number): void {
+    const spent = this.#spent[id] ?? { requests: 0, ms: 0 };
+    this.#spent[id] = { requests: spent.requests + 1, ms: spent.ms + ms };
   }
 
   /** What about an answer is not as the document says. */
