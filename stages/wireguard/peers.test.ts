@@ -129,6 +129,10 @@ describe('loading', () => {
     expect(await set('vpn_wan4')).toEqual(['10.66.0.4']);
   });
 
+  test('of no clients says nothing', async () => {
+    expect(await peer('load')).toMatchObject({ exitCode: 0, stderr: '' });
+  });
+
   test('takes a changed preshared key and changed addresses', async () => {
     const key = newPrivateKey();
     await put('one.conf', { key, address: '10.66.0.2' });
