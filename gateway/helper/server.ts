@@ -48,6 +48,8 @@ class HelperServer {
   #settle: (why: 'idle' | 'hung') => void = () => undefined;
   #running = 0;
   #isDraining = false;
+  /** A change did not come to an end, and may still be at work: no other is begun. */
+  #isHung = false;
   /** Settles when the last of the changes that wait is done. */
   #changes: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | undefined;
@@ -161,7 +163,14 @@ class HelperServer {
 
   /** After all changes that came before, whether those went well or not. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#changes.then(work, work);
+    const begin = () => {
+      if (!this.#isHung) return work();
+      throw new GatewayError(
+        'A change before this one hangs, so this one was not begun',
+        'Ask again in some seconds',
+      );
+    };
+    const turn = this.#changes.then(begin, begin);
     this.#changes = turn.catch(() => undefined);
     return turn;
   }
@@ -191,9 +200,11 @@ class HelperServer {
     try {
       result = verb.result.parse(await Promise.race([verb.run(system, args, actor), late]));
     } catch (error) {
+      const isHung = error instanceof HungError && verb.changes;
+      this.#isHung ||= isHung;
       await record(failureOf(error).kind);
       // After the answer is on its way.
-      if (error instanceof HungError && verb.changes) setTimeout(() => this.#end('hung'), 100);
+      if (isHung) setTimeout(() => this.#end('hung'), 100);
       throw error;
     } finally {
       clearTimeout(timer);
