@@ -76,9 +76,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     peerNames: async () => namesByKey(await helper.call('vpn.list', {}, self)),
     restart: async (id) => void (await helper.call('service.restart', { id }, self)),
     onConditions: (conditions) =>
-      void updateConditions(system).then((updates) =>
-        alerts.update([...conditions, ...updates, settingsCondition(mistakes)], Date.now()),
-      ),
+      void updateConditions(system)
+        .then((updates) =>
+          alerts.update([...conditions, ...updates, settingsCondition(mistakes)], Date.now()),
+        )
+        // Nobody waits for it, and a mistake of ours in one look must not end the daemon.
+        .catch((error: unknown) => system.say(`Alerts were not looked at: ${String(error)}`)),
     alerts: () => alerts.alerts(),
   });
   const running = monitor;

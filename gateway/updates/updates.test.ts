@@ -389,4 +389,13 @@ describe('the verbs', () => {
     expect(text).toContain('openssh-server 1 → 2');
     expect((await stat(join(device.root, lastFile))).mode & 0o777).toBe(0o644);
   });
+
+  test.each(['{"state":"brand-new"}', '[]', 'not json'])(
+    'of a result that is none of ours (%s), nothing is told',
+    async (text) => {
+      await device.put(lastFile, text);
+      expect(await lastResult(device.system)).toBeNull();
+      expect((await updateConditions(device.system))[0]).toMatchObject({ active: false, text: '' });
+    },
+  );
 });
