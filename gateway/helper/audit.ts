@@ -1,11 +1,12 @@
-import { open } from 'node:fs/promises';
+import { open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as z from 'zod';
 import { at, makeFolder, readIfThere, type System, syncDirectory } from '../../firstboot/system.ts';
+import { turnstile } from '../turnstile.ts';
 
 /**
- * The audit log: one JSON object a line for each change of the device, whoever asked for it. It grows until
- * logrotate(8) takes it away (/etc/logrotate.d/pi-gateway-audit), so its size is bounded.
+ * The audit log: one JSON object a line for each change of the device, whoever asked for it. logrotate(8)
+ * takes it away at night (/etc/logrotate.d/pi-gateway-audit), and keeps some.
  */
 export const auditFile = '/var/log/pi-gateway/audit.jsonl';
 
@@ -32,13 +33,26 @@ export type AuditEntry = z.output<typeof auditEntry>;
 const longestEntry = 8192;
 
 /**
+ * Bytes of the file: logrotate comes once a day, and a program with a token may fill the card before it does.
+ * Then the file takes the place of the one before, as if logrotate had been there.
+ */
+const longestFile = 2_097_152;
+
+const inTurn = turnstile(1);
+
+/**
  * Adds one entry, on disk before this returns. The kernel puts what is written with O_APPEND whole at the
  * end (write(2)); a line that a power cut has torn is ended first, so that it costs no other.
  */
 export async function addAudit(system: System, entry: AuditEntry): Promise<void> {
-  const path = at(system, auditFile);
+  await inTurn(() => add(at(system, auditFile), entry));
+}
+
+async function add(path: string, entry: AuditEntry): Promise<void> {
   // Its reader is root: an API client's address and what it did is nobody else's business.
   await makeFolder(dirname(path), 0o700);
+  const there = await stat(path).catch(() => undefined);
+  if (there && there.size >= longestFile) await rename(path, `${path}.1`);
   const file = await open(path, 'a+', 0o600);
   try {
     const { size } = await file.stat();

@@ -372,6 +372,16 @@ describe('the audit log', () => {
     expect((await audit()).map((one) => one.verb)).toEqual(['c.d', 'a.b']);
   });
 
+  test('does not fill the card before logrotate comes, and loses none of those at once', async () => {
+    const entry = { at: '2026-01-02T03:04:05.000Z', actor: ada, outcome: 'done' } as const;
+    await addAudit(system, { ...entry, verb: 'a.b' });
+    const line = await readFile(join(root, auditFile), 'utf8');
+    await writeFile(join(root, auditFile), line.repeat(Math.ceil(2_097_152 / line.length)));
+    await Promise.all(['c.d', 'e.f'].map((verb) => addAudit(system, { ...entry, verb })));
+    expect((await readFile(join(root, auditFile), 'utf8')).split('\n')).toHaveLength(3);
+    expect((await audit()).slice(0, 3).map(({ verb }) => verb)).toEqual(['e.f', 'c.d', 'a.b']);
+  });
+
   test('leaves long arguments out, and a change on a full disk is still done', async () => {
     const entry = {
       at: '2026-01-02T03:04:05.000Z',
