@@ -55,7 +55,7 @@ monitor:
 alerts:
   channels:
     - type: ntfy
-      topic: (secret, unchanged)
+      topic: (secret unchanged)
   quiet_hours: { from: '22:00', to: '07:00' }
 vpn:
   endpoint: attic.duckdns.org

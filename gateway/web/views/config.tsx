@@ -153,8 +153,8 @@ function Editor({ of, reload }: { of: Shown; reload: () => Promise<void> }) {
       }
     >
       <p class="small muted" id="config-hint">
-        What is not set is as the image has it. Secrets are shown as{' '}
-        <code>(secret, unchanged)</code>; leave that, and they stay.
+        What is not set is as the image has it. Secrets are shown as <code>(secret unchanged)</code>
+        ; leave that, and they stay.
       </p>
       <div class="editor">
         <pre ref={lines} aria-hidden="true">
