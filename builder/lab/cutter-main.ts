@@ -148,7 +148,7 @@ async function cut(job: Job): Promise<Cut> {
   const answer = begin(job, base);
   if (job.after !== null) {
     await pause(job.after);
-    writeFileSync(killFile, '1');
+    if (existsSync(killFile)) writeFileSync(killFile, '1');
   }
   const { status, body } = await answer;
   const took = performance.now() - begun;

@@ -25,7 +25,7 @@ function addressOf(text: string): string {
   return address.includes(':') ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }
 
-const sorted = (list: Iterable<string>) => [...list].toSorted().join(' ');
+const sorted = (list: Iterable<string>) => [...new Set(list)].toSorted().join(' ');
 
 /** What does not belong together: files, the interface, the firewall, the settings; empty if all does. */
 export function inconsistencies(state: DeviceState): string[] {
