@@ -12,8 +12,8 @@ import { lab } from '../../builder/lab/harness.ts';
  */
 const { ssh, sshResult, powerCycle } = lab();
 
-const kills = Number(process.env.PI_GATEWAY_CUTS ?? 46);
-const powerCuts = Number(process.env.PI_GATEWAY_POWER_CUTS ?? 5);
+const kills = Number(process.env.PI_GATEWAY_CUTS ?? 48);
+const powerCuts = Number(process.env.PI_GATEWAY_POWER_CUTS ?? 4);
 const seed = Number(process.env.PI_GATEWAY_SEED ?? Date.now() % 1_000_000);
 
 /** mulberry32: 0 to 1, the same for the same seed. */
