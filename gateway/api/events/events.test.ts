@@ -185,12 +185,29 @@ test('a token listens too, until it is revoked', async () => {
   const { token, view } = await gateway.accounts.addToken('cli/root', {
     name: 'listener',
     role: 'viewer',
-    scopes: ['status:read'],
+    scopes: ['status:read', 'metrics:read'],
   });
   const stream = await open('series', { authorization: `Bearer ${token}` });
   expect(stream.status).toBe(200);
   await gateway.accounts.removeToken(view.id);
   await stream.ended;
+});
+
+test('a token hears of nothing that its scopes do not read elsewhere', async () => {
+  const { token } = await gateway.accounts.addToken('cli/root', {
+    name: 'glance',
+    role: 'viewer',
+    scopes: ['status:read'],
+  });
+  const headers = { authorization: `Bearer ${token}` };
+  for (const topic of ['vpn', 'series', 'alert', 'check,vpn'])
+    expect((await open(topic, headers)).status, topic).toBe(403);
+  const stream = await open(undefined, headers);
+  expect(stream.status).toBe(200);
+  gateway.monitor.tell({ type: 'series', series: [{ name: 'cpu', unit: '1', value: 1 }] });
+  await until(() => stream.text().includes('event: check'));
+  expect(stream.text()).not.toMatch(/event: (series|alert|vpn)/);
+  stream.close();
 });
 
 test('one session has so many streams and no more', async () => {
