@@ -174,6 +174,9 @@ export async function speakTls(relay: Relay, way: Way, ca: string): Promise<TLSS
   });
 }
 
+/** A connection that had served before was lost. */
+class ReusedError extends Error {}
+
 export type Asked = {
   method: string;
   /** Whole path, with the query. */
@@ -201,7 +204,17 @@ export class RelayClient {
     this.#host = `${way.host.includes(':') ? `[${way.host}]` : way.host}:${way.port}`;
   }
 
-  async ask({ method, path, headers = {}, body }: Asked): Promise<Answered> {
+  /** Asked once more if the connection was ended just when it was used again, which only reading may be. */
+  async ask(asked: Asked): Promise<Answered> {
+    try {
+      return await this.#ask(asked);
+    } catch (error) {
+      if (asked.method !== 'GET' || !(error instanceof ReusedError)) throw error;
+      return await this.#ask(asked);
+    }
+  }
+
+  async #ask({ method, path, headers = {}, body }: Asked): Promise<Answered> {
     const text =
       body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
     const begun = performance.now();
@@ -236,7 +249,9 @@ export class RelayClient {
           );
         },
       );
-      sent.on('error', reject);
+      sent.on('error', (error) =>
+        reject(sent.reusedSocket ? new ReusedError(error.message, { cause: error }) : error),
+      );
       sent.end(text);
     });
   }

@@ -202,7 +202,9 @@ test('its traffic moves in the page, each second', async () => {
       .locator('dl.facts > div')
       .filter({ has: page.locator('dt', { hasText: new RegExp(`^${name}$`) }) })
       .locator('dd');
-  await expect.poll(() => fact('Seen at').textContent()).toContain(`${outside.peer4}:`);
+  await expect
+    .poll(() => fact('Seen at').textContent(), { timeout: 30_000 })
+    .toContain(`${outside.peer4}:`);
   // A rate comes of two counts of the kernel by the stream of events: nothing that is asked for again.
   for (const name of ['Received', 'Sent'])
     await expect
