@@ -372,21 +372,33 @@ async function refreshCard(system: System, name: string): Promise<void> {
   if (card?.includes(`VPN client ${name}:`)) await writeDeviceCard(system);
 }
 
+/** Systems in which nothing is left to sweep; a helper lives for minutes. */
 const swept = new WeakSet<System>();
 /** Milliseconds: what is younger may be of a client that is being made, e.g. by first boot. */
 const young = 60_000;
 
-/** Private keys that a power cut left without their client are nobody's. */
+/**
+ * Private keys that a power cut, or a helper's end in the middle, left without their client are nobody's, nor
+ * are files that were not yet given their names.
+ */
 async function sweep(system: System): Promise<void> {
   if (swept.has(system)) return;
-  swept.add(system);
-  const files = await readdir(at(system, clientFolder)).catch(() => []);
-  for (const file of files) {
-    if (!/^[a-z0-9-]+\.(conf|next)$/.test(file)) continue;
-    const path = at(system, `${clientFolder}/${file}`);
-    const facts = await stat(path);
-    if (Date.now() - facts.mtimeMs < young) continue;
-    const peer = await stat(at(system, `${peerFolder}/${file}`)).catch(() => undefined);
-    if (!peer) await rm(path, { force: true });
-  }
+  let isClean = true;
+  for (const folder of [clientFolder, peerFolder])
+    for (const file of await readdir(at(system, folder)).catch(() => [])) {
+      if (!(await isOrphan(system, folder, file))) continue;
+      const path = at(system, `${folder}/${file}`);
+      const facts = await stat(path).catch(() => undefined);
+      if (!facts) continue;
+      if (Date.now() - facts.mtimeMs < young) isClean = false;
+      else await rm(path, { force: true });
+    }
+  if (isClean) swept.add(system);
+}
+
+/** `.NAME.conf.new` is writeDurably's, `NAME.conf.new` wireguard-peer's. */
+async function isOrphan(system: System, folder: string, file: string): Promise<boolean> {
+  if (/^\.?[a-z0-9-]+\.(conf|next)\.new$/.test(file)) return true;
+  if (folder === peerFolder || !/^[a-z0-9-]+\.(conf|next)$/.test(file)) return false;
+  return (await stat(at(system, `${peerFolder}/${file}`)).catch(() => undefined)) === undefined;
 }

@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, stat, utimes } from 'node:fs/promises';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { peerName } from '../../firstboot/device-fields.ts';
@@ -506,4 +506,24 @@ test('times on the command line are spans, dates or never', () => {
   expect(momentOf('never', now)).toBeNull();
   for (const text of ['soon', '30', '2027-13-01', '-1d'])
     expect(() => momentOf(text, now)).toThrow();
+});
+
+test('what a helper that was killed left without its name, or without its client, goes', async () => {
+  const left = [
+    'etc/wireguard/clients/.gone.conf.new',
+    'etc/wireguard/clients/gone.conf',
+    'etc/wireguard/peers.d/.gone.conf.new',
+    'etc/wireguard/peers.d/gone.conf.new',
+  ];
+  for (const file of left) await vpn.device.put(file, 'a key');
+  const there = async () =>
+    await Promise.all(left.map((file) => read(file).catch(() => undefined)));
+  // They may be another's that is being written now.
+  await addClient(system, { name: 'one' });
+  expect(await there()).toEqual(['a key', 'a key', 'a key', 'a key']);
+  const old = Date.now() / 1000 - 120;
+  for (const file of left) await utimes(at(system, file), old, old);
+  await addClient(system, { name: 'two' });
+  expect(await there()).toEqual([undefined, undefined, undefined, undefined]);
+  expect(await peerFile('one')).toContain('PublicKey');
 });
