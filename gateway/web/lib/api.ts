@@ -76,10 +76,15 @@ export function address(path: string, input: { params?: object; query?: object }
 type Request = { params?: object; query?: object; body?: unknown };
 
 /**
- * Milliseconds: for a change longer than any takes while one waits for it (updates go on in the background);
- * what is only read is there at once, or the network is away.
+ * Milliseconds: longer than anything takes that is waited for (a restart of a service, settings that are tried
+ * behind others); what is only read is there at once, or the network is away, but for a report made anew.
  */
-const patience = { read: 20_000, change: 60_000 };
+const patience = { read: 20_000, report: 150_000, change: 150_000 };
+
+function patienceFor(method: Method, { query = {} }: Request): number {
+  if (method !== 'get') return patience.change;
+  return 'refresh' in query && query.refresh ? patience.report : patience.read;
+}
 
 async function send(method: Method, path: string, input: Request = {}): Promise<Response> {
   const body = input.body === undefined ? undefined : JSON.stringify(input.body);
@@ -89,7 +94,7 @@ async function send(method: Method, path: string, input: Request = {}): Promise<
       method: method.toUpperCase(),
       credentials: 'same-origin',
       cache: 'no-store',
-      signal: AbortSignal.timeout(method === 'get' ? patience.read : patience.change),
+      signal: AbortSignal.timeout(patienceFor(method, input)),
       headers: {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(method === 'get' || csrf === undefined ? {} : { 'x-csrf-token': csrf }),
