@@ -40,6 +40,17 @@ export default defineConfig({
         test: {
           name: 'boot',
           include: ['{builder,stages}/**/*.boot.test.ts', 'stages/**/boot.test.ts'],
+          exclude: ['**/*.long.boot.test.ts'],
+          globalSetup: ['builder/qemu/global-setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'long',
+          include: ['{builder,stages}/**/*.long.boot.test.ts'],
           globalSetup: ['builder/qemu/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,

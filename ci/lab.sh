@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# npm run lab: the device as a router among other hosts, probed from outside. 15 minutes on two cores, so
+# npm run lab: the device as a router among other hosts, probed from outside. Over an hour on two cores, so
 # it is not part of npm test.
 set -euo pipefail
 cd "$(dirname "$0")/.."

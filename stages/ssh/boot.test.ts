@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { hostPath, run } from '../../builder/exec.ts';
-import { bootDevice, device } from '../../builder/qemu/harness.ts';
+import { device } from '../../builder/qemu/harness.ts';
 
 /** Options of ssh and scp: no configuration or known hosts of who runs the test, and no questions. */
 const asStranger = [
@@ -116,27 +116,6 @@ test('fail2ban watches sshd through the journal, in its sandbox', async () => {
   expect(await device().ssh('sudo nft list table inet f2b-table')).toContain('192.0.2.7');
   await device().ssh('sudo fail2ban-client set sshd unbanip 192.0.2.7');
   expect(await device().ssh('sudo nft list table inet f2b-table')).not.toContain('192.0.2.7');
-});
-
-test('host keys rotate: the next ones are offered beside the old, then take over', async () => {
-  // A device of its own: who else talks to the shared one would not know it again.
-  const { device: own } = await bootDevice();
-  const offered = async () =>
-    (
-      await run('ssh-keyscan', ['-t', 'ed25519', '-p', String(own.sshPort), own.host], {
-        timeout: 120_000,
-      })
-    ).stdout.trim();
-  const old = await offered();
-  const begun = JSON.parse(
-    await own.ssh('sudo pi-gateway ssh rotate-host-keys --overlap 1 --json'),
-  ) as { keys: { state: string }[] };
-  expect(begun.keys.filter(({ state }) => state === 'next')).toHaveLength(2);
-  // Clients still meet the key that they know.
-  expect(await offered()).toBe(old);
-  expect(await own.ssh('sudo sshd -T')).toContain('ssh_host_ed25519_key_next');
-  await own.ssh('sudo pi-gateway ssh finish-rotation --now');
-  expect(await offered()).not.toBe(old);
 });
 
 test("an admin's last key is not removed", async () => {
