@@ -14,7 +14,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
           exclude: ['**/*.{boot,browser,build,figures,lab}.test.ts', '**/{boot,lab,power}.test.ts'],
-          testTimeout: 60_000,
+          // Some write durably hundreds of times, which a busy disk takes long for.
+          testTimeout: 180_000,
           hookTimeout: 60_000,
         },
       },
