@@ -32,8 +32,10 @@ test('nothing listens for the network but what the stages open', async () => {
   expect(open.toSorted()).toEqual([
     'tcp 0.0.0.0:22',
     'tcp 10.66.0.1:53',
+    'tcp 10.66.0.1:8443',
     'tcp [::]:22',
     'tcp [fd66:6761:7465::1]:53',
+    'tcp [fd66:6761:7465::1]:8443',
     'udp 0.0.0.0:51820',
     'udp 10.66.0.1:53',
     'udp [::]:51820',
