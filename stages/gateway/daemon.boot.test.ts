@@ -50,14 +50,15 @@ test("answers on loopback and the VPN with a certificate of the device's own roo
     'root',
     `import { readFileSync } from 'node:fs';
     import { get } from 'node:https';
-    import { checkServerIdentity } from 'node:tls';
+    import { X509Certificate } from 'node:crypto';
     const ca = readFileSync('/etc/pi-gateway/ca/root.crt');
     for (const host of ['127.0.0.1', '::1', '10.66.0.1'])
       await new Promise((done) =>
         get({
           host, port: 8443, path: '/api/v1/openapi.json', ca,
-          // node takes ::1 from the header Host for a name.
-          checkServerIdentity: (_, certificate) => checkServerIdentity(host, certificate),
+          // As OpenSSL judges it; node's own check does not know ::1 in its long form.
+          checkServerIdentity: (_, { raw }) =>
+            new X509Certificate(raw).checkIP(host) ? undefined : new Error('another address'),
         }, (answer) => {
           console.log(host, answer.statusCode);
           answer.resume().on('end', done);
