@@ -1,4 +1,3 @@
-import type { FileHandle } from 'node:fs/promises';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,31 +20,8 @@ import { SettingsDevice } from './testing.ts';
 const card = vi.hoisted(() => ({ beforeChange: async (): Promise<void> => undefined }));
 
 vi.mock('node:fs/promises', async (original) => {
-  const real = await original<typeof import('node:fs/promises')>();
-  const told = <A extends unknown[], R>(work: (...args: A) => Promise<R>) => {
-    return async (...args: A): Promise<R> => {
-      await card.beforeChange();
-      return await work(...args);
-    };
-  };
-  return {
-    ...real,
-    rename: told(real.rename),
-    rm: told(real.rm),
-    open: async (...args: Parameters<typeof real.open>): Promise<FileHandle> => {
-      await card.beforeChange();
-      const file = await real.open(...args);
-      const whole = file.writeFile.bind(file);
-      file.writeFile = async (data) => {
-        const text = String(data);
-        await whole(text.slice(0, text.length / 2));
-        await card.beforeChange();
-        await file.truncate(0);
-        await file.write(text, 0);
-      };
-      return file;
-    },
-  };
+  const { interruptedFiles } = await import('../../firstboot/interrupted-files.ts');
+  return interruptedFiles(await original(), card, ['rename', 'rm']);
 });
 
 const old = "updates: {reboot: '03:00'}\nfirewall: {forwards: [{udp: 5, to: 192.168.10.9}]}\n";

@@ -23,32 +23,8 @@ import { VpnDevice } from './testing.ts';
 const card = vi.hoisted(() => ({ beforeChange: async (): Promise<void> => undefined }));
 
 vi.mock('node:fs/promises', async (original) => {
-  const real = await original<typeof import('node:fs/promises')>();
-  const told = <A extends unknown[], R>(work: (...args: A) => Promise<R>) => {
-    return async (...args: A): Promise<R> => {
-      await card.beforeChange();
-      return await work(...args);
-    };
-  };
-  return {
-    ...real,
-    rename: told(real.rename),
-    rm: told(real.rm),
-    link: told(real.link),
-    open: async (...args: Parameters<typeof real.open>) => {
-      await card.beforeChange();
-      const file = await real.open(...args);
-      const whole = file.writeFile.bind(file);
-      file.writeFile = async (data) => {
-        const text = String(data);
-        await whole(text.slice(0, text.length / 2));
-        await card.beforeChange();
-        await file.truncate(0);
-        await file.write(text, 0);
-      };
-      return file;
-    },
-  };
+  const { interruptedFiles } = await import('../../firstboot/interrupted-files.ts');
+  return interruptedFiles(await original(), card, ['rename', 'rm', 'link']);
 });
 
 let vpn: VpnDevice;
