@@ -8,7 +8,7 @@ import {
   writeDurably,
 } from '../../firstboot/system.ts';
 import { GatewayError, requireRoot } from '../errors.ts';
-import { readForeign } from '../foreign-file.ts';
+import { readForeignJson } from '../foreign-file.ts';
 import { type DdnsStatus, settingsPath, statusFile, statusText } from './view.ts';
 
 /** In the StateDirectory= of the service, which is its own user's. */
@@ -23,8 +23,8 @@ const runTimeout = 360_000;
  * @throws GatewayError if there is none.
  */
 export async function readStatus(system: System): Promise<DdnsStatus> {
-  const text = await readForeign(at(system, statusFile));
-  if (text !== undefined) return JSON.parse(text) as DdnsStatus;
+  const status = await readForeignJson(at(system, statusFile));
+  if (status !== undefined) return status as DdnsStatus;
   if ((await readIfThere(at(system, settingsPath))) === undefined)
     throw new GatewayError(
       'Dynamic DNS is not set up on this device',

@@ -1,9 +1,7 @@
 import { at, readIfThere } from '../../firstboot/system.ts';
+import { knownName } from '../known-name.ts';
 import { type Examination, failed, ok, skipped, warning } from './examination.ts';
 import { defaultRoute } from './route.ts';
-
-/** A name that is there for as long as there is Debian; updates need it anyway. */
-const knownName = 'deb.debian.org';
 
 const uplink: Examination = {
   id: 'uplink',

@@ -1,6 +1,6 @@
 import { at, readIfThere } from '../../firstboot/system.ts';
 import { type DdnsStatus, settingsPath, statusFile } from '../ddns/view.ts';
-import { readForeign } from '../foreign-file.ts';
+import { readForeignJson } from '../foreign-file.ts';
 import { readPorts } from '../services/units.ts';
 import {
   type Examination,
@@ -29,8 +29,7 @@ type Line = {
 };
 
 async function readDdns({ system }: World): Promise<DdnsStatus | undefined> {
-  const text = await readForeign(at(system, statusFile));
-  return text === undefined ? undefined : (JSON.parse(text) as DdnsStatus);
+  return (await readForeignJson(at(system, statusFile))) as DdnsStatus | undefined;
 }
 
 async function lineOf(world: World): Promise<Line | undefined> {

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { fqdn, hostname, ipv4, ipv6, port } from '../../builder/config/fields.ts';
+import { knownName } from '../known-name.ts';
 
 /** `monitor:` of /etc/pi-gateway/gateway.yaml. What is not set there is as here, or as the image was built. */
 
@@ -203,7 +204,7 @@ export const monitorSettings = z.strictObject({
     .describe(
       'What stands for the Internet: a TCP connection to any of them says that it is there',
     ),
-  dns_name: fqdn.default('debian.org').describe('Name that must be resolved'),
+  dns_name: fqdn.default(knownName).describe('Name that must be resolved'),
   time_server: z
     .union([ipv4, ipv6, fqdn, z.literal('')], {
       error: "must be a name or an address; '' for none",

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { at, type System } from '../../firstboot/system.ts';
 import { firewallTable } from '../firewall/status.ts';
 import { readForeignJson } from '../foreign-file.ts';
+import { knownName } from '../known-name.ts';
 import { readingFile, settingsMark } from './reading.ts';
 import type { HealthCheck } from './view.ts';
 
@@ -46,10 +47,7 @@ export async function healthChecks(
     one('api:answer', () => askApi(system)),
     one('settings:read', () => seeReading(system)),
     ...(packages
-      ? [
-          one('dns:answer', () => system.run('getent', ['ahosts', 'deb.debian.org'])),
-          failedUnits(system),
-        ]
+      ? [one('dns:answer', () => system.run('getent', ['ahosts', knownName])), failedUnits(system)]
       : []),
   ]);
   return checks.flat();
