@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
+import { chromiumArguments } from '../testing/chromium.ts';
 import type { LabHost } from './namespace.ts';
 
 export type LabBrowser = { browser: Browser; close(): Promise<void> };
@@ -24,15 +25,7 @@ export async function openBrowser(host: LabHost, spki: string): Promise<LabBrows
   try {
     const browser = await chromium.launch({
       executablePath: program,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        `--ignore-certificate-errors-spki-list=${spki}`,
-      ],
+      args: [...chromiumArguments, `--ignore-certificate-errors-spki-list=${spki}`],
     });
     return {
       browser,

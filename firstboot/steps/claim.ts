@@ -1,5 +1,5 @@
-import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
-import { promisify } from 'node:util';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { scryptAsync } from '../scrypt.ts';
 import type { Step } from '../step.ts';
 import { at, makeFolder, readIfThere, type System, writeDurably } from '../system.ts';
 
@@ -106,14 +106,6 @@ async function hashOf(code: string): Promise<string> {
   const key = await derive(plain(code), salt, cost);
   return `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p}$${salt.toString('base64url')}$${key.toString('base64url')}`;
 }
-
-const scryptAsync = promisify<
-  string,
-  Uint8Array,
-  number,
-  { N: number; r: number; p: number; maxmem: number },
-  Buffer
->(scrypt);
 
 async function derive(
   text: string,

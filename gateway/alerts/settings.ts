@@ -1,7 +1,7 @@
-import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as z from 'zod';
 import { fqdn, hostname, ipv4, ipv6, port, timeZone } from '../../builder/config/fields.ts';
+import { refuseUnlessCertificates } from '../certificates.ts';
 import { secret } from '../settings/secret.ts';
 import { isPrivate } from './private.ts';
 
@@ -46,19 +46,7 @@ function secretText(what: string, example: string, least = 4) {
 const certificate = z
   .string({ error: 'must be certificates in PEM form: -----BEGIN CERTIFICATE----- …' })
   .max(65_536, 'is longer than 64 KiB')
-  .superRefine((text, context) => {
-    const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-    if (/PRIVATE KEY/.test(text))
-      return refuse('holds a PRIVATE key: give the certificate of the authority alone');
-    const blocks = text.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g);
-    const example = 'must be certificates in PEM form: -----BEGIN CERTIFICATE----- …';
-    if (!blocks) return refuse(example);
-    try {
-      for (const block of blocks) new X509Certificate(block);
-    } catch {
-      refuse(`is damaged; it ${example}`);
-    }
-  });
+  .superRefine(refuseUnlessCertificates);
 
 const ca = certificate
   .optional()

@@ -1,6 +1,6 @@
-import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
 import { fqdn, ipv4, ipv6, port } from '../../builder/config/fields.ts';
+import { refuseUnlessCertificates } from '../certificates.ts';
 
 /** What first boot accepts as `ddns:` of gateway-device.yaml, and the service as /etc/pi-gateway/ddns.yaml. */
 
@@ -37,19 +37,7 @@ const httpsUrl = z
     return protocol === 'https:' && [username, password, search, hash].every((part) => part === '');
   }, 'must be an https URL without user, password or query, e.g. https://ddns.example.org');
 
-const certificate = z.string().superRefine((text, context) => {
-  const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-  if (/PRIVATE KEY/.test(text))
-    return refuse('holds a PRIVATE key: give the certificate of the authority alone');
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g);
-  const example = 'must be certificates in PEM form: -----BEGIN CERTIFICATE----- …';
-  if (!blocks) return refuse(example);
-  try {
-    for (const block of blocks) new X509Certificate(block);
-  } catch {
-    refuse(`is damaged; it ${example}`);
-  }
-});
+const certificate = z.string().superRefine(refuseUnlessCertificates);
 
 const ca = certificate
   .optional()

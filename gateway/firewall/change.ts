@@ -3,6 +3,7 @@ import { uptime } from 'node:os';
 import { dirname } from 'node:path';
 import { at, readIfThere, type System, writeDurably } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
+import { armRollback, disarmRollback } from '../rollback-timer.ts';
 
 /**
  * Changes of the firewall that cannot lock their author out: apply loads a candidate for a while,
@@ -126,27 +127,10 @@ async function nft(system: System, args: readonly string[], file: string): Promi
 }
 
 async function arm(system: System, seconds: number): Promise<void> {
-  try {
-    // The default accuracy of a timer is a minute: systemd.timer(5).
-    await system.run('systemd-run', [
-      '--quiet',
-      `--unit=${rollbackUnit}.service`,
-      `--on-active=${seconds}s`,
-      '--timer-property=AccuracySec=100ms',
-    ]);
-    // Fails unless the timer runs.
-    await system.run('systemctl', ['is-active', `${rollbackUnit}.timer`]);
-  } catch (cause) {
-    throw new GatewayError(
-      `The roll-back could not be armed: ${cause instanceof Error ? cause.message : String(cause)}`,
-      `Nothing was loaded. See: systemctl status ${rollbackUnit}.timer`,
-    );
-  }
+  await armRollback(system, rollbackUnit, seconds, 'Nothing was loaded.');
 }
 
-async function disarm(system: System): Promise<void> {
-  await system.run('systemctl', ['stop', `${rollbackUnit}.timer`]).catch(() => undefined);
-}
+const disarm = (system: System) => disarmRollback(system, rollbackUnit);
 
 async function isThere(path: string): Promise<boolean> {
   return await stat(path).then(

@@ -9,6 +9,7 @@ import {
   writeDurably,
 } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
+import { armRollback, disarmRollback } from '../rollback-timer.ts';
 import type { Applier } from './applier.ts';
 import { appliers } from './appliers.ts';
 import { areasOf, changesOf } from './diff.ts';
@@ -306,27 +307,10 @@ async function bootId(system: System): Promise<string> {
 
 async function arm(system: System, seconds: number): Promise<void> {
   await disarm(system);
-  try {
-    // The default accuracy of a timer is a minute: systemd.timer(5).
-    await system.run('systemd-run', [
-      '--quiet',
-      `--unit=${rollbackUnit}.service`,
-      `--on-active=${seconds}s`,
-      '--timer-property=AccuracySec=100ms',
-    ]);
-    // Fails unless the timer runs.
-    await system.run('systemctl', ['is-active', `${rollbackUnit}.timer`]);
-  } catch (cause) {
-    throw new GatewayError(
-      `The roll-back could not be armed: ${cause instanceof Error ? cause.message : String(cause)}`,
-      `Nothing was changed. See: systemctl status ${rollbackUnit}.timer`,
-    );
-  }
+  await armRollback(system, rollbackUnit, seconds, 'Nothing was changed.');
 }
 
-async function disarm(system: System): Promise<void> {
-  await system.run('systemctl', ['stop', `${rollbackUnit}.timer`]).catch(() => undefined);
-}
+const disarm = (system: System) => disarmRollback(system, rollbackUnit);
 
 export function secondsLeft(pending: PendingChange): number {
   return Math.max(0, Math.round(pending.until - uptime()));

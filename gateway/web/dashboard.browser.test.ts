@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { chromiumArguments } from '../../builder/testing/chromium.ts';
 import { fromBase32, hotp } from '../api/accounts/totp.ts';
 import { claimCode, startGateway, type TestGateway } from './testing.ts';
 
@@ -16,12 +17,7 @@ beforeAll(async () => {
   browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
+      ...chromiumArguments,
       // The service worker's script, too, has a certificate of the test's own.
       '--ignore-certificate-errors',
     ],

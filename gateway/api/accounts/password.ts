@@ -1,5 +1,5 @@
-import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
-import { promisify } from 'node:util';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { scryptAsync } from '../../../firstboot/scrypt.ts';
 import { GatewayError } from '../../errors.ts';
 
 /** Cost of one hash; `ln` is the logarithm of scrypt's N. */
@@ -14,14 +14,6 @@ export const usualCost: Cost = { ln: 14, r: 8, p: 5 };
 /** PHC string format: 16 bytes of salt, 32 of the key, base64url. */
 const form =
   /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9_-]{22})\$([A-Za-z0-9_-]{43})$/;
-
-const scryptAsync = promisify<
-  string,
-  Uint8Array,
-  number,
-  { N: number; r: number; p: number; maxmem: number },
-  Buffer
->(scrypt);
 
 /** Hashes one password after the other: two at once would need twice the memory. */
 export class PasswordHasher {
