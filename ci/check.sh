@@ -16,4 +16,7 @@ echo '== shell'
     fi
   done
 } | xargs shellcheck
+echo '== YAML and Markdown'
+git ls-files -- '*.yaml' '*.yml' | xargs yamllint --strict
+markdownlint-cli2
 echo '== unit tests' && vitest run --project unit "$@"
