@@ -1,6 +1,7 @@
 import { appendFile } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
-import { BuildError, exitCode } from './errors.ts';
+import { BuildError, exitCode, isErrno } from './errors.ts';
 
 export type RunOptions = {
   cwd?: string;
@@ -185,6 +186,41 @@ export async function runStream(
     detail: Buffer.from(result.stderr).toString().trim(),
     fix: missing ? 'Run: npm run doctor' : options.fix,
     code: missing ? exitCode.host : exitCode.failed,
+    cause: result,
+  });
+}
+
+/**
+ * Runs a command that reads `bytes` as its standard input. When they end in an error, so does the command.
+ * @throws what `bytes` threw, or a BuildError with the end of the command's messages.
+ */
+export async function runSink(
+  command: string,
+  args: readonly string[],
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const child = execa(command, args, {
+    reject: false,
+    extendEnv: false,
+    env: { PATH: hostPath, LC_ALL: 'C.UTF-8' },
+    encoding: 'buffer',
+    stdin: 'pipe',
+    stdout: 'ignore',
+    maxBuffer: 1024 * 1024,
+  });
+  const feeding = pipeline(bytes, child.stdin).catch((error: unknown) => {
+    // A command that stops reading says itself why.
+    if (isErrno(error, 'EPIPE')) return undefined;
+    child.kill();
+    return { error };
+  });
+  const [result, failure] = await Promise.all([child, feeding]);
+  if (failure) throw failure.error;
+  if (result.exitCode === 0) return;
+  throw new BuildError({
+    what: `'${command}' failed with ${result.signal ?? `exit code ${result.exitCode ?? -1}`}`,
+    where: [command, ...args].join(' '),
+    detail: Buffer.from(result.stderr).toString().trim(),
     cause: result,
   });
 }

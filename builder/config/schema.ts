@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { StageDefinition } from '../../stages/define.ts';
+import { parseReference } from '../oci/reference.ts';
 import { byteSize } from './fields.ts';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256: 64 hex digits in lower case');
@@ -7,6 +8,10 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256: 64 hex dig
 const httpUrl = z.url({
   protocol: /^https?$/,
   error: 'must be a URL, e.g. https://example.org/image.img.xz',
+});
+
+const remoteStore = z.string().refine((text) => parseReference(text) !== undefined, {
+  error: 'must be oci://HOST[:PORT]/REPOSITORY (in lower case) or oci-layout:FOLDER',
 });
 
 const baseItem = z.union(
@@ -121,6 +126,29 @@ const top = {
       output: z.string().min(1).default('./output').describe('Finished images'),
     })
     .prefault({}),
+  cache: z
+    .strictObject({
+      push: remoteStore
+        .nullable()
+        .default(null)
+        .describe('Where layers made here are put for other machines'),
+      pull: z
+        .array(remoteStore)
+        .default([])
+        .describe('Where layers are looked for before they are made, in this order'),
+      plain_http: z
+        .array(z.string().regex(/^[\w.-]+(:\d{1,5})?$/, 'must be HOST or HOST:PORT'))
+        .default([])
+        .describe("Registries without TLS; this machine's own need not be named"),
+      auth_file: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe("Credentials as `docker login` writes them; by default Docker's config.json"),
+    })
+    .prefault({})
+    .describe('Layers that several machines share (docs/layer-store.md)'),
   extensions: z
     .array(z.string().min(1))
     .default([])

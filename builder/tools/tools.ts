@@ -144,9 +144,31 @@ async function recipe(source: DebianSource): Promise<string> {
 
 type ToolsRecord = { digest: string; versions: Record<string, string> };
 
+/** Names the tools tree in the cache: of what it is made, but for the packages' versions. */
+export async function toolsPlace(
+  cache: string,
+  source: DebianSource,
+): Promise<{ name: string; directory: string }> {
+  const name = await recipe(source);
+  return { name, directory: join(cache, 'tools', name) };
+}
+
+/** True if a directory holds a tools tree of this name with an honest record. */
+export async function isToolsTree(directory: string, name: string): Promise<boolean> {
+  const text = await readFile(join(directory, 'tools.json'), 'utf8').catch(() => 'null');
+  const record = JSON.parse(text) as ToolsRecord | null;
+  return record !== null && record.digest === recordDigest(name, record.versions);
+}
+
+function recordDigest(name: string, versions: Record<string, string>): string {
+  return createHash('sha256')
+    .update(JSON.stringify([name, versions]))
+    .digest('hex');
+}
+
 /** The tools tree if the cache holds it. */
 export async function findTools(cache: string, source: DebianSource): Promise<Tools | undefined> {
-  const directory = join(cache, 'tools', await recipe(source));
+  const { directory } = await toolsPlace(cache, source);
   try {
     const record = JSON.parse(await readFile(join(directory, 'tools.json'), 'utf8')) as ToolsRecord;
     return handle(join(directory, 'root'), record.digest, record.versions);
@@ -165,7 +187,7 @@ export async function ensureTools(
   const known = await findTools(cache, source);
   if (known) return known;
   const emulates = hostArchitecture !== 'arm64';
-  const directory = join(cache, 'tools', await recipe(source));
+  const { name, directory } = await toolsPlace(cache, source);
   const work = join(options.scratch, 'tools');
   const root = join(work, 'root');
   await mkdir(work, { recursive: true });
@@ -207,9 +229,7 @@ export async function ensureTools(
     await linkNativePrograms(root);
     await compileShim(root, options.log);
   }
-  const digest = createHash('sha256')
-    .update(JSON.stringify([await recipe(source), versions]))
-    .digest('hex');
+  const digest = recordDigest(name, versions);
   await writeFile(
     join(work, 'tools.json'),
     JSON.stringify({ digest, versions } satisfies ToolsRecord),
