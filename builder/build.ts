@@ -3,17 +3,15 @@ import { join, resolve } from 'node:path';
 import type { GatewayConfig } from '../stages/define.ts';
 import { type Artifacts, writeArtifacts } from './artifact/artifacts.ts';
 import { partial } from './artifact/compress.ts';
-import { type Base, findDebian, makeDebian } from './base/base.ts';
+import { type Base, debianLayer, findDebian, makeDebian } from './base/base.ts';
 import { openImageBase } from './base/image-base.ts';
 import type { RemoteImage } from './base/os-list.ts';
-import { registerBinfmt, unregisterBinfmt } from './chroot/binfmt.ts';
-import { takeBuildLock } from './chroot/lock.ts';
 import { Mounts, mountOverlay } from './chroot/mounts.ts';
-import { checkCacheDisk, freshScratch } from './chroot/scratch.ts';
 import { openSession, type Session } from './chroot/session.ts';
 import { gatewayConfig } from './config/gateway.ts';
 import type { Config } from './config/schema.ts';
 import { BuildError, exitCode, messageOf } from './errors.ts';
+import { BuildHost } from './host.ts';
 import { assembleImage } from './image/assemble.ts';
 import { readImageRecord, writeImageRecord } from './image/record.ts';
 import {
@@ -24,13 +22,13 @@ import {
   touchesInitramfs,
   updateInitramfs,
 } from './layer/apply.ts';
-import { LayerStore } from './layer/store.ts';
+import type { LayerStore } from './layer/store.ts';
 import { type PreparedStage, prepareStage } from './overlay/prepare.ts';
 import { digestOf } from './plan/digest.ts';
 import { type LayerInputs, type LayerStep, type PackageStep, planLayers } from './plan/plan.ts';
 import type { LoadedStage } from './stages.ts';
 import { type BuildState, readState, writeState } from './state.ts';
-import { ensureTools, findTools, shimPath, type Tools } from './tools/tools.ts';
+import { ensureTools, findTools, type Tools } from './tools/tools.ts';
 import type { Progress, Step } from './ui/progress.ts';
 
 export type BuildRequest = {
@@ -61,59 +59,53 @@ export type BuildResult = {
 
 /** What all steps of one build share. */
 type Build = BuildRequest & {
+  host: BuildHost;
   cache: string;
   output: string;
   logs: string;
   scratch: string;
   store: LayerStore;
   state: BuildState;
-  /** Called before anything is made: checks the host once. */
-  prepareHost: () => Promise<void>;
-  /** Mounts and registrations that this build made. */
-  mounts: Mounts;
-  undo: (() => Promise<void>)[];
   started: number;
 };
 
 /** Runs the whole build: config → base → layers → image → artifacts. Needs the private namespace. */
 export async function build(request: BuildRequest): Promise<BuildResult> {
+  const { refresh, spaceCheck } = request;
+  const cache = resolve(request.root, request.config.paths.cache);
+  const host = await BuildHost.open({ cache, refresh, spaceCheck, slots: 1 });
+  try {
+    return await buildOn(host, request);
+  } finally {
+    await host.close();
+  }
+}
+
+/** Runs one image's build on a host that it may share with others; each has a name of its own. */
+export async function buildOn(host: BuildHost, request: BuildRequest): Promise<BuildResult> {
   const { config, root } = request;
-  await takeBuildLock();
-  await unregisterBinfmt();
-  const cache = resolve(root, config.paths.cache);
+  const { cache } = host;
   const output = resolve(root, config.paths.output, config.name);
-  const scratch = await freshScratch(cache);
-  const store = new LayerStore(cache);
   const old = await readState(cache, config.name);
-  const state = request.refresh ? { ...old, freshness: new Date().toISOString(), base: null } : old;
   const logs = join(cache, 'logs', config.name);
   await rm(logs, { recursive: true, force: true });
   await mkdir(logs, { recursive: true });
-  let hostReady: Promise<void> | undefined;
+  host.meter.watch(output);
   const b: Build = {
     ...request,
+    host,
     cache,
     output,
     logs,
-    scratch,
-    store,
-    state,
-    mounts: new Mounts(),
-    undo: [],
+    scratch: await host.scratchOf(config.name),
+    store: host.store,
+    state: request.refresh ? { ...old, base: null } : old,
     started: performance.now(),
-    prepareHost: () => {
-      hostReady ??= request.spaceCheck
-        ? store.list().then((layers) => checkCacheDisk(cache, scratch, layers.length > 0))
-        : Promise.resolve();
-      return hostReady;
-    },
   };
   try {
     return await runSteps(b);
   } finally {
-    for (const undo of b.undo.toReversed()) await undo();
-    await b.mounts.undo();
-    await rm(scratch, { recursive: true, force: true });
+    await rm(b.scratch, { recursive: true, force: true });
     await writeState(cache, config.name, {
       ...b.state,
       seconds: {
@@ -124,6 +116,11 @@ export async function build(request: BuildRequest): Promise<BuildResult> {
       },
     });
   }
+}
+
+/** Runs a step that takes cores and memory when it is its turn. */
+function turn<T>(b: Build, name: string, work: (ui: Step) => Promise<T>): Promise<T> {
+  return b.host.slot(() => b.progress.step(name, work));
 }
 
 async function runSteps(b: Build): Promise<BuildResult> {
@@ -141,7 +138,7 @@ async function runSteps(b: Build): Promise<BuildResult> {
     baseDigest: base.digest,
     stages,
     pins: config.apt.pin,
-    freshness: b.state.freshness,
+    freshness: b.host.archiveState,
     sourceDateEpoch,
     toolsDigest: tools.digest,
     config: gateway,
@@ -170,21 +167,24 @@ async function runSteps(b: Build): Promise<BuildResult> {
   const rawSeconds = (performance.now() - b.started) / 1000;
   const artifacts = b.rawOnly
     ? undefined
-    : await writeArtifacts({
-        directory: b.output,
-        image: image.path,
-        imageDigest: image.digest,
-        config,
-        base,
-        tools,
-        stages: stages.map((stage) => stage.stage.definition),
-        packages: image.packages,
-        layers: [...steps.map((step) => ({ id: step.id, digest: step.digest }))],
-        sourceDateEpoch,
-        progress,
-        log: join(b.logs, 'artifacts.log'),
-        started: b.started,
-      });
+    : await b.host.slot(() =>
+        writeArtifacts({
+          directory: b.output,
+          image: image.path,
+          imageDigest: image.digest,
+          config,
+          base,
+          tools,
+          stages: stages.map((stage) => stage.stage.definition),
+          packages: image.packages,
+          layers: [...steps.map((step) => ({ id: step.id, digest: step.digest }))],
+          sourceDateEpoch,
+          progress,
+          log: join(b.logs, 'artifacts.log'),
+          started: b.started,
+          resources: () => b.host.meter.peaks(),
+        }),
+      );
   return {
     artifacts,
     image: image.path,
@@ -227,14 +227,16 @@ async function makeTools(b: Build): Promise<Tools> {
     b.progress.cached('tools');
     return known;
   }
-  await b.prepareHost();
-  return await b.progress.step('tools', () =>
-    ensureTools(b.cache, b.config.debian, {
-      keyring: b.config.debian.keyring,
-      log: join(b.logs, 'tools.log'),
-      scratch: b.scratch,
-    }),
-  );
+  return await b.host.once(`tools ${digestOf(b.config.debian)}`, async () => {
+    await b.host.prepare();
+    return await turn(b, 'tools', () =>
+      ensureTools(b.cache, b.config.debian, {
+        keyring: b.config.debian.keyring,
+        log: join(b.logs, 'tools.log'),
+        scratch: b.scratch,
+      }),
+    );
+  });
 }
 
 /** The first base of the list that can be had; which it was is remembered, so that it stays. */
@@ -247,8 +249,20 @@ async function makeBase(b: Build, tools: Tools): Promise<Base> {
       const base =
         choice === 'debian'
           ? await debianBase(b, tools)
-          : await openImageBase({ ...b, remembered: rememberedSource(b, list, index) }, choice);
+          : await b.host.once(`base ${digestOf([choice, b.config.raspios])}`, () =>
+              openImageBase(
+                {
+                  ...b,
+                  // Its mount outlives this image's build: others may stand on it.
+                  scratch: b.host.scratch,
+                  mounts: b.host.mounts,
+                  remembered: rememberedSource(b, list, index),
+                },
+                choice,
+              ),
+            );
       b.state = { ...b.state, base: { list, index, source: base.source } };
+      await b.host.keepArchiveState();
       return base;
     } catch (error) {
       const unreachable = error instanceof BuildError && error.code === exitCode.source;
@@ -277,30 +291,27 @@ function describeChoice(choice: Config['base'][number] | undefined): string {
 }
 
 async function debianBase(b: Build, tools: Tools): Promise<Base> {
-  const known = await findDebian(b.config, tools, b.store, b.state.freshness);
+  const freshness = b.host.archiveState;
+  const known = await findDebian(b.config, tools, b.store, freshness);
   if (known) {
     b.progress.cached('base debian');
     return known;
   }
-  await b.prepareHost();
-  await emulate(b, tools);
-  await b.progress.step('base debian', (ui) =>
-    makeDebian(b.config, tools, b.store, {
-      freshness: b.state.freshness,
-      scratch: b.scratch,
-      log: join(b.logs, 'base.log'),
-      onLine: (line) => ui.note(line),
-    }),
-  );
-  const made = await findDebian(b.config, tools, b.store, b.state.freshness);
+  await b.host.once(`base ${debianLayer(b.config, tools, freshness)}`, async () => {
+    await b.host.prepare();
+    await b.host.emulate(tools);
+    await turn(b, 'base debian', (ui) =>
+      makeDebian(b.config, tools, b.store, {
+        freshness,
+        scratch: b.scratch,
+        log: join(b.logs, 'base.log'),
+        onLine: (line) => ui.note(line),
+      }),
+    );
+  });
+  const made = await findDebian(b.config, tools, b.store, freshness);
   if (!made) throw new Error('the Debian base is not in the store after it was made');
   return made;
-}
-
-/** Registers the interpreter for arm64 programs, once, if this host needs one. */
-async function emulate(b: Build, tools: Tools): Promise<void> {
-  if (!tools.emulates || b.undo.length > 0) return;
-  b.undo.push(await registerBinfmt(shimPath(tools)));
 }
 
 /** Makes layers on top of others, or finds them. */
@@ -308,14 +319,14 @@ class LayerMaker {
   readonly #b: Build;
   readonly #tools: Tools;
   readonly #epoch: number;
-  readonly #aptCache: string;
+  readonly #kind: string;
   #updated = false;
 
   constructor(b: Build, tools: Tools, base: Base, epoch: number) {
     this.#b = b;
     this.#tools = tools;
     this.#epoch = epoch;
-    this.#aptCache = join(b.cache, 'apt', base.kind);
+    this.#kind = base.kind;
   }
 
   /** Fetches the package lists, once a build. */
@@ -335,25 +346,39 @@ class LayerMaker {
     stageName?: string,
   ): Promise<Record<string, unknown>> {
     const b = this.#b;
-    const known = await b.store.find(digest);
-    if (known) {
-      b.progress.cached(id);
-      b.state.inputs[id] = inputs;
-      return known.facts;
-    }
-    await b.prepareHost();
-    await emulate(b, this.#tools);
+    let known = (await b.store.find(digest))?.facts;
+    if (!known) {
+      let mine = false;
+      known = await b.host.once(`layer ${digest}`, () => {
+        mine = true;
+        return this.#make(id, digest, below, work, stageName);
+      });
+      if (!mine) b.progress.cached(id);
+    } else b.progress.cached(id);
+    b.state.inputs[id] = inputs;
+    return known;
+  }
+
+  async #make(
+    id: string,
+    digest: string,
+    below: readonly string[],
+    work: (session: Session, ui: Step) => Promise<void>,
+    stageName: string | undefined,
+  ): Promise<Record<string, unknown>> {
+    const b = this.#b;
+    await b.host.prepare();
+    await b.host.emulate(this.#tools);
     const scratch = join(b.scratch, digest.slice(0, 12));
     await mkdir(scratch, { recursive: true });
     const log = join(b.logs, `${id.replaceAll(' ', '-')}.log`);
-    const facts = await b.progress.step(id, async (ui) => {
-      const begun = performance.now();
+    const inSession = async (aptCache: string, ui: Step) => {
       const session = await openSession({
         tools: this.#tools,
         directory: b.store.directory,
         layers: below,
         scratch,
-        aptCache: this.#aptCache,
+        aptCache,
         log,
         sourceDateEpoch: this.#epoch,
         onLine: (line) => ui.note(line),
@@ -365,21 +390,22 @@ class LayerMaker {
         await session.close().catch(() => undefined);
         throw inStep(error, id, log);
       }
-      if (stageName && b.shell === stageName && id.startsWith('config')) {
+      if (stageName && b.shell === stageName && id.startsWith('config'))
         await openShell(session, 'applied without an error');
-      }
       await session.close();
+    };
+    return await turn(b, id, async (ui) => {
+      const begun = performance.now();
+      await b.host.withAptCache(this.#kind, (aptCache) => inSession(aptCache, ui));
       const upper = join(scratch, 'upper');
-      const made = { initramfs: await touchesInitramfs(upper) };
+      const facts = { initramfs: await touchesInitramfs(upper) };
       await b.store.commit(digest, upper, {
         title: id,
         seconds: (performance.now() - begun) / 1000,
-        facts: made,
+        facts,
       });
-      return made;
+      return facts;
     });
-    b.state.inputs[id] = inputs;
-    return facts;
   }
 }
 
@@ -482,8 +508,8 @@ async function makeImage(
     b.progress.cached('image');
     return { path, digest, packages: record.packages };
   }
-  await b.prepareHost();
-  return await b.progress.step('image', async (ui) => {
+  await b.host.prepare();
+  return await turn(b, 'image', async (ui) => {
     const mounts = new Mounts();
     const tree = join(b.scratch, 'tree');
     await mountOverlay(mounts, { directory: b.store.directory, layers: names, target: tree });

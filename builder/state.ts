@@ -5,8 +5,6 @@ import type { LayerInputs } from './plan/plan.ts';
 
 /** What the last build of this image left in the cache for the next one. */
 export type BuildState = {
-  /** Names the package archives' state that the layers were made at; `--refresh` makes a new one. */
-  freshness: string;
   /** What each layer was made from, to say why one must be made again. */
   inputs: Record<string, LayerInputs>;
   /** How long each step took, for the remaining time. */
@@ -15,7 +13,7 @@ export type BuildState = {
   base: { list: string; index: number; source: Base['source'] } | null;
 };
 
-const empty: BuildState = { freshness: '', inputs: {}, seconds: {}, base: null };
+const empty: BuildState = { inputs: {}, seconds: {}, base: null };
 
 function statePath(cache: string, name: string): string {
   return join(cache, 'state', `${name}.json`);
@@ -31,6 +29,27 @@ export async function readState(cache: string, name: string): Promise<BuildState
 
 export async function writeState(cache: string, name: string, state: BuildState): Promise<void> {
   await replaceFile(statePath(cache, name), `${JSON.stringify(state, null, 2)}\n`);
+}
+
+function archivePath(cache: string): string {
+  return join(cache, 'archive-state.json');
+}
+
+/**
+ * Names the state of the package archives that the cache's layers were made at: one for all images, so
+ * that they share what is the same in them. `--refresh` makes a new one; '' before the first.
+ */
+export async function readArchiveState(cache: string): Promise<string> {
+  try {
+    const { state } = JSON.parse(await readFile(archivePath(cache), 'utf8'));
+    return typeof state === 'string' ? state : '';
+  } catch {
+    return ''; // as if nothing had ever been refreshed
+  }
+}
+
+export async function writeArchiveState(cache: string, state: string): Promise<void> {
+  await replaceFile(archivePath(cache), `${JSON.stringify({ state }, null, 2)}\n`);
 }
 
 /** Writes a file so that its name always stands for a whole one. */

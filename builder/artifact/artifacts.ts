@@ -6,6 +6,7 @@ import type { Base } from '../base/base.ts';
 import type { Config } from '../config/schema.ts';
 import { writeBmap } from '../image/bmap.ts';
 import { digestOf } from '../plan/digest.ts';
+import type { Resources } from '../resources.ts';
 import { replaceFile } from '../state.ts';
 import type { Tools } from '../tools/tools.ts';
 import { megabytes } from '../ui/present.ts';
@@ -37,6 +38,8 @@ export type ArtifactRequest = {
   log: string;
   /** performance.now() at the start of the build. */
   started: number;
+  /** What the build has needed at its peak up to now. */
+  resources: () => Promise<Resources>;
 };
 
 /** What identifies a set of artifacts, so that an unchanged one is not made again. */
@@ -107,7 +110,7 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
     file('SHA256SUMS'),
     files.map((artifact) => `${artifact.sha256}  ${artifact.file}\n`).join(''),
   );
-  const manifest = buildManifest(o, digest, files);
+  const manifest = buildManifest(o, digest, files, await o.resources());
   await replaceFile(file('summary.txt'), summary(o, files, released));
   // Last: it vouches for the others.
   await replaceFile(file('manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
@@ -142,7 +145,12 @@ function imagerList(
   });
 }
 
-function buildManifest(o: ArtifactRequest, digest: string, files: readonly Artifact[]) {
+function buildManifest(
+  o: ArtifactRequest,
+  digest: string,
+  files: readonly Artifact[],
+  resources: Resources,
+) {
   return {
     name: o.config.name,
     artifacts_digest: digest,
@@ -163,6 +171,7 @@ function buildManifest(o: ArtifactRequest, digest: string, files: readonly Artif
     artifacts: files,
     durations: o.progress.timings.map((timing) => ({ ...timing, seconds: round(timing.seconds) })),
     seconds: round((performance.now() - o.started) / 1000),
+    resources,
   };
 }
 

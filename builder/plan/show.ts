@@ -7,7 +7,7 @@ import type { Config } from '../config/schema.ts';
 import { readImageRecord } from '../image/record.ts';
 import { LayerStore } from '../layer/store.ts';
 import type { LoadedStage } from '../stages.ts';
-import { readState } from '../state.ts';
+import { readArchiveState, readState } from '../state.ts';
 import { findTools } from '../tools/tools.ts';
 import { planLayers, reasonFor } from './plan.ts';
 
@@ -31,6 +31,7 @@ export async function planSteps(
   const cache = resolve(root, config.paths.cache);
   const store = new LayerStore(cache);
   const state = await readState(cache, config.name);
+  const freshness = await readArchiveState(cache);
   const gateway = gatewayConfig(
     config,
     enabled.map((stage) => stage.definition),
@@ -39,9 +40,7 @@ export async function planSteps(
   const tools = await findTools(cache, config.debian);
   const choice = config.base[state.base?.index ?? 0];
   const base =
-    tools && choice === 'debian'
-      ? await findDebian(config, tools, store, state.freshness)
-      : undefined;
+    tools && choice === 'debian' ? await findDebian(config, tools, store, freshness) : undefined;
   const name = typeof choice === 'object' ? Object.keys(choice)[0] : choice;
   const steps: PlannedStep[] = [
     plain('tools', tools?.digest, tools !== undefined),
@@ -57,7 +56,7 @@ export async function planSteps(
     baseDigest: base?.digest ?? '',
     stages,
     pins: config.apt.pin,
-    freshness: state.freshness,
+    freshness,
     sourceDateEpoch: given ? Number(given) : (config.image.source_date_epoch ?? base?.date ?? 0),
     toolsDigest: tools?.digest ?? '',
     config: gateway,
