@@ -41,7 +41,7 @@ export async function startRegistry(o: { auth?: boolean } = {}): Promise<TestReg
     }),
   );
   const child = spawn('docker-registry', ['serve', join(folder, 'config.yml')], {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: 'ignore',
   });
   await answers(port, child);
   const requests: string[] = [];
