@@ -31,7 +31,7 @@ export async function runBuild(
     await giveToCaller(resolve(o.root, o.config.paths.output));
     if (o.json) {
       process.stdout.write(
-        `${JSON.stringify({ image: result.image, base: result.base.description, raw_seconds: result.rawSeconds, seconds: result.seconds, steps: progress.timings, artifacts: result.artifacts?.files ?? [] }, null, 2)}\n`,
+        `${JSON.stringify({ image: result.image, base: result.base.description, base_digest: result.base.digest, raw_seconds: result.rawSeconds, seconds: result.seconds, steps: progress.timings, artifacts: result.artifacts?.files ?? [] }, null, 2)}\n`,
       );
       return;
     }

@@ -5,9 +5,9 @@ import { Command, CommanderError, Option } from 'commander';
 import { type ComplianceFlags, complianceOptions } from '../gateway/compliance/command.ts';
 import { insideNamespace, runInNamespace } from './chroot/namespace.ts';
 import { explainConfig } from './config/explain.ts';
+import { extensionsOf } from './config/extensions.ts';
 import { configJsonSchema } from './config/json-schema.ts';
 import { type LoadedConfig, loadConfig } from './config/load.ts';
-import { parseSource } from './config/source.ts';
 import { exitCode } from './errors.ts';
 import type { PersonalizeFlags } from './personalize/command.ts';
 import { orderStages } from './plan/order.ts';
@@ -22,7 +22,7 @@ type Project = { loaded: LoadedConfig; all: LoadedStage[]; enabled: LoadedStage[
 
 /** Reads the configuration and the stages that it turns on. */
 async function openProject(o: Common): Promise<Project> {
-  const all = await loadStages(root, extensionsOf(o));
+  const all = await loadStages(root, extensionsOf({ root, file: o.config, sets: o.set }));
   const loaded = await loadConfig({
     root,
     file: o.config === undefined ? undefined : resolve(o.config),
@@ -40,17 +40,6 @@ async function openProject(o: Common): Promise<Project> {
       })),
   );
   return { loaded, all, enabled };
-}
-
-/** Extensions are needed before the configuration can be checked, since they bring parts of its schema. */
-function extensionsOf(o: Common): string[] {
-  try {
-    const text = readFileSync(o.config ?? join(root, 'gateway.yaml'), 'utf8');
-    const { extensions } = parseSource(text, 'gateway.yaml').value;
-    return Array.isArray(extensions) ? extensions.filter((name) => typeof name === 'string') : [];
-  } catch {
-    return []; // loadConfig tells what is wrong with the file
-  }
 }
 
 function print(o: Common, data: unknown, text: () => string): void {
@@ -341,7 +330,7 @@ configured(program.command('schema'))
   .description('print the JSON Schema of gateway.yaml')
   .addHelpText('after', '\nExample:\n  pi-gateway-image schema > gateway.schema.json')
   .action(async (o: Common) => {
-    const all = await loadStages(root, extensionsOf(o));
+    const all = await loadStages(root, extensionsOf({ root, file: o.config, sets: o.set }));
     process.stdout.write(
       `${JSON.stringify(configJsonSchema(all.map((one) => one.definition)), null, 2)}\n`,
     );
