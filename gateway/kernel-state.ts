@@ -38,7 +38,7 @@ const longestAnswer = 4 * 1024 * 1024;
 /** Asks /usr/lib/pi-gateway/kernel-state, which systemd starts for each question. */
 export function kernelState(path: string = stateSocket): KernelState {
   return {
-    wireguard: async () => parseWireguard(await ask(path, 'wireguard')),
+    wireguard: async () => merged(parseWireguard(await ask(path, 'wireguard'))),
     counters: async () => parseCounters(await ask(path, 'counters')),
   };
 }
@@ -92,6 +92,26 @@ function parseWireguard(text: string): PeerState[] {
       },
     ];
   });
+}
+
+/**
+ * While the server's key is replaced, clients are peers of two interfaces, wg0 and wg0next; where one was last
+ * heard is where it is.
+ */
+function merged(peers: readonly PeerState[]): PeerState[] {
+  const byKey = new Map<string, PeerState>();
+  for (const peer of peers) {
+    const id = `${peer.interface.replace(/next$/, '')} ${peer.publicKey}`;
+    const other = byKey.get(id);
+    const latest = other && other.handshake > peer.handshake ? other : peer;
+    byKey.set(id, {
+      ...latest,
+      interface: peer.interface.replace(/next$/, ''),
+      received: peer.received + (other?.received ?? 0),
+      sent: peer.sent + (other?.sent ?? 0),
+    });
+  }
+  return [...byKey.values()];
 }
 
 /** libnftables-json(5). */

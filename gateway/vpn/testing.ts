@@ -143,7 +143,7 @@ case $1 in
       dump)
         printf 'PRIVATE\\tPUBLIC\\t51820\\toff\\n'
         awk '{ ips = $3 == "" ? "(none)" : $3; print $1 "\\t" $2 "\\t(none)\\t" ips "\\t0\\t0\\t0\\toff" }' $state ;;
-      latest-handshakes) awk '{ print $1 "\\t0" }' $state ;;
+      latest-handshakes) awk -v i="$2" '{ print (i == "all" ? "wg0\\t" : "") $1 "\\t0" }' $state ;;
     esac ;;
   addconf)
     awk -v state=$state '

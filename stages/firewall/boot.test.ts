@@ -11,7 +11,10 @@ test('the ruleset is loaded and drops by default', async () => {
   expect(rules).toMatch(
     /chain forward \{\s+type filter hook forward priority filter; policy drop;/,
   );
-  expect(rules).toMatch(/chain in_wan \{[^}]*tcp dport 22 goto new_ssh[^}]*udp dport 51820 /);
+  expect(rules).toMatch(
+    /chain in_wan \{[^}]*tcp dport 22 goto new_ssh[^}]*udp dport @wireguard_ports goto new_wireguard/,
+  );
+  expect(rules).toMatch(/set wireguard_ports \{[^}]*51820/);
 });
 
 test('it is there before any network is', async () => {

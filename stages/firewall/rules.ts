@@ -1,4 +1,5 @@
 import type { GatewayConfig, Zone } from '../define.ts';
+import { rotationPort } from '../wireguard/stage.ts';
 import type { Allow, FirewallOptions, Forward } from './options.ts';
 import {
   cell,
@@ -8,6 +9,7 @@ import {
   type Policy,
   policyOf,
   report,
+  vpnInterface,
   zoneOf,
 } from './zones.ts';
 
@@ -71,7 +73,10 @@ export function ruleValues(o: FirewallOptions, config: GatewayConfig): RuleValue
   const policy = policyOf(o, config);
   const inner = policy.zones.filter((zone) => zone.name !== 'wan');
   const networks = inner.flatMap((zone) => zone.networks);
-  const { ssh } = config.stages as { ssh?: { never_ban?: readonly string[] } };
+  const { ssh, wireguard } = config.stages as {
+    ssh?: { never_ban?: readonly string[] };
+    wireguard?: { rotation_port?: number };
+  };
   const spared = [...new Set([...o.trusted, ...(ssh?.never_ban ?? [])])];
   return {
     inner: inner.map((zone) => ({
@@ -97,14 +102,25 @@ export function ruleValues(o: FirewallOptions, config: GatewayConfig): RuleValue
     forwards: o.forwards.map((forward) => forwardRules(policy, forward)),
     lifelines: policy.ports
       .filter((port) => port.name === 'ssh' || port.name === 'wireguard')
-      .map(({ name, port, protocol, zones }) => ({ name, port, protocol, zones })),
+      .flatMap(({ name, port, protocol, zones }) =>
+        // It listens there since its key was replaced.
+        [port, ...(name === 'wireguard' ? [rotationPort({ port, ...wireguard })] : [])].map(
+          (one) => ({ name, port: one, protocol, zones }),
+        ),
+      ),
     report: JSON.stringify(report(policy)),
   };
 }
 
-/** Names as elements of an nft set, each once. */
+/**
+ * Names as elements of an nft set, each once. The VPN's has a second one beside it while the server's key is
+ * replaced: wg0next.
+ */
 function elements(names: readonly string[]): string {
-  return [...new Set(names)].map((name) => `"${name}"`).join(', ');
+  return [...new Set(names)]
+    .flatMap((name) => (name === vpnInterface ? [name, `${name}next`] : [name]))
+    .map((name) => `"${name}"`)
+    .join(', ');
 }
 
 function destination(policy: Policy, zone: Zone): Destination {

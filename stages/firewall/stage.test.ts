@@ -87,11 +87,12 @@ describe('the ruleset', () => {
   test('opens the ports of the stages to the zones that they name, and no others', async () => {
     const text = await rules(router);
     const open = (zone: string) =>
-      [...chain(text, `in_${zone}`).matchAll(/(tcp|udp) dport (\d+) (?:goto|accept)/g)]
+      [...chain(text, `in_${zone}`).matchAll(/(tcp|udp) dport (\d+|@\w+) (?:goto|accept)/g)]
         .map(([, protocol, port]) => `${protocol} ${port}`)
         .filter((port) => port !== 'udp 68' && port !== 'udp 546');
-    expect(open('wan')).toEqual(['tcp 22', 'udp 51820']);
-    expect(open('lan')).toEqual(['udp 53', 'tcp 53', 'udp 67', 'tcp 22', 'udp 51820']);
+    expect(open('wan')).toEqual(['tcp 22', 'udp @wireguard_ports']);
+    expect(text).toMatch(/set wireguard_ports \{\s+type inet_service;\s+elements = \{ 51820 \}/);
+    expect(open('lan')).toEqual(['udp 53', 'tcp 53', 'udp 67', 'tcp 22', 'udp @wireguard_ports']);
     expect(open('vpn')).toEqual(['udp 53', 'tcp 53', 'tcp 22']);
     expect(open('guest')).toEqual(['udp 53', 'tcp 53', 'udp 67']);
     // No DHCP in the dmz unless it is asked for, and nothing but names for containers.
@@ -237,8 +238,10 @@ describe('the rules that are loaded when the others are broken', () => {
 
   test('let the owner in by the VPN, where SSH is for that alone', async () => {
     const text = await rules({}, [vpnOnlySsh, wireguard], closed);
-    expect(text).toContain('iifname { "wg0" } tcp dport 22 accept');
-    expect(text).toMatch(/iifname != \{ "wg0", .* \} udp dport 51820 accept/);
+    expect(text).toContain('iifname { "wg0", "wg0next" } tcp dport 22 accept');
+    // Where the VPN's server listens since its key was replaced, too.
+    for (const port of [51820, 51821])
+      expect(text).toMatch(new RegExp(`iifname != \\{ "wg0", .* \\} udp dport ${port} accept`));
   });
 
   test('are loaded when, and only when, the service failed', async () => {

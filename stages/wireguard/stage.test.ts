@@ -20,7 +20,7 @@ test('the interface has an address of both families, its MTU, and loads its peer
   expect(files.text('/etc/wireguard/wg0.conf')).toMatch(
     /^Address = 10\.7\.0\.1\/16, fd66:6761:7465::1\/64\nListenPort = 51820\nMTU = 1412\n/m,
   );
-  expect(files.text('/etc/wireguard/wg0.conf')).toMatch(/^PostUp = .*wireguard-peer load$/m);
+  expect(files.text('/etc/wireguard/wg0.conf')).toMatch(/^PostUp = .*wireguard-server up$/m);
   expect(files.mode('/etc/wireguard/wg0.conf')).toBe(0o600);
 });
 
@@ -48,6 +48,7 @@ test('a network without room for clients is refused', () => {
   const check = (options: object) =>
     wireguard.validate?.(wireguard.options.parse(options), { name: 'x', stages: {}, ports: [] });
   expect(check({})).toEqual([]);
+  expect(check({ rotation_port: 51820 })).toMatchObject([{ path: ['rotation_port'] }]);
   expect(check({ network4: '10.0.0.0/31' })).toMatchObject([{ path: ['network4'] }]);
   expect(check({ network6: 'fd00::/127' })).toMatchObject([{ path: ['network6'] }]);
 });

@@ -13,6 +13,11 @@ import { defineStage } from '../define.ts';
 
 const options = z.strictObject({
   port: port.default(51820).describe('UDP port'),
+  rotation_port: port
+    .optional()
+    .describe(
+      "UDP port while the server's key is replaced, and since then; the next replacement uses the other one. The one after `port` if not set",
+    ),
   zones: z
     .array(zone)
     .default(['wan', 'lan'])
@@ -36,6 +41,9 @@ const options = z.strictObject({
 
 type Options = z.output<typeof options>;
 
+export const rotationPort = (o: { port: number; rotation_port?: number | undefined }): number =>
+  o.rotation_port ?? (o.port === 65_535 ? o.port - 1 : o.port + 1);
+
 const gatewayAddresses = (o: Options) => [o.network4, o.network6].map((cidr) => addressIn(cidr, 1));
 
 export const wireguard = defineStage({
@@ -54,6 +62,7 @@ export const wireguard = defineStage({
       'wg-quick@wg0.service',
       'pi-gateway-wireguard-expire.timer',
       'pi-gateway-wireguard-rotation.path',
+      'pi-gateway-wireguard-server.path',
     ],
   }),
   files: {
@@ -73,12 +82,16 @@ export const wireguard = defineStage({
         }))),
   ],
   derive: (o) => ({
+    rotationPort: rotationPort(o),
     addresses: gatewayAddresses(o),
     cidrs: [o.network4, o.network6].map((cidr) => `${addressIn(cidr, 1)}/${cidr.split('/')[1]}`),
     dns: o.dns.length > 0 ? o.dns : gatewayAddresses(o),
   }),
-  validate: (o) =>
-    (
+  validate: (o) => [
+    ...(o.rotation_port === o.port
+      ? [{ path: ['rotation_port'], message: 'must be another port than `port`' }]
+      : []),
+    ...(
       [
         ['network4', 30],
         ['network6', 126],
@@ -89,6 +102,7 @@ export const wireguard = defineStage({
         path: [key],
         message: `has no room for clients; take /${smallest} or larger`,
       })),
+  ],
   run: async (chroot) => {
     await chroot.run('chmod', ['0700', '/etc/wireguard', '/etc/wireguard/peers.d']);
   },
