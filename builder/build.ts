@@ -22,6 +22,7 @@ import {
   touchesInitramfs,
   updateInitramfs,
 } from './layer/apply.ts';
+import { type LayerName, Sharing, type ShowStep } from './layer/sharing.ts';
 import type { LayerStore } from './layer/store.ts';
 import { type PreparedStage, prepareStage } from './overlay/prepare.ts';
 import { digestOf } from './plan/digest.ts';
@@ -65,6 +66,8 @@ type Build = BuildRequest & {
   logs: string;
   scratch: string;
   store: LayerStore;
+  /** Layers of other machines, and ours for them. */
+  sharing: Sharing;
   state: BuildState;
   started: number;
 };
@@ -99,6 +102,16 @@ export async function buildOn(host: BuildHost, request: BuildRequest): Promise<B
     logs,
     scratch: await host.scratchOf(config.name),
     store: host.store,
+    sharing: await host.once(`sharing ${digestOf(config.cache)}`, async () =>
+      Sharing.open({
+        root,
+        config,
+        cache,
+        store: host.store,
+        scratch: host.scratch,
+        say: (text) => request.progress.say(text),
+      }),
+    ),
     state: request.refresh ? { ...old, base: null } : old,
     started: performance.now(),
   };
@@ -116,6 +129,14 @@ export async function buildOn(host: BuildHost, request: BuildRequest): Promise<B
       },
     });
   }
+}
+
+/** Shows what is shared with other machines as steps. */
+function shown(b: Build): ShowStep {
+  return async (name, work) => {
+    await b.host.prepare();
+    await turn(b, name, work);
+  };
 }
 
 /** Runs a step that takes cores and memory when it is its turn. */
@@ -146,6 +167,11 @@ async function runSteps(b: Build): Promise<BuildResult> {
   const names = [...base.layers];
   const flagged: string[] = [];
   const maker = new LayerMaker(b, tools, base, sourceDateEpoch);
+  await b.sharing.pullLayers(
+    'layers',
+    steps.map((step) => step.digest),
+    shown(b),
+  );
   for (const step of steps) {
     const facts = await maker.layer(
       step.id,
@@ -185,6 +211,15 @@ async function runSteps(b: Build): Promise<BuildResult> {
           resources: () => b.host.meter.peaks(),
         }),
       );
+  const own = debianLayer(config, tools, b.host.archiveState);
+  const layers = [
+    ...(base.kind === 'debian' ? [{ id: 'base debian', digest: own }] : []),
+    ...maker.made,
+  ];
+  b.state = { ...b.state, layers };
+  // A shell may have left something of its own in them.
+  if (b.shell === undefined)
+    await b.sharing.push({ tools, source: config.debian, layers }, shown(b));
   return {
     artifacts,
     image: image.path,
@@ -229,6 +264,9 @@ async function makeTools(b: Build): Promise<Tools> {
   }
   return await b.host.once(`tools ${digestOf(b.config.debian)}`, async () => {
     await b.host.prepare();
+    await b.sharing.pullTools(b.config.debian, shown(b));
+    const pulled = await findTools(b.cache, b.config.debian);
+    if (pulled) return pulled;
     return await turn(b, 'tools', () =>
       ensureTools(b.cache, b.config.debian, {
         keyring: b.config.debian.keyring,
@@ -299,6 +337,9 @@ async function debianBase(b: Build, tools: Tools): Promise<Base> {
   }
   await b.host.once(`base ${debianLayer(b.config, tools, freshness)}`, async () => {
     await b.host.prepare();
+    const layer = debianLayer(b.config, tools, freshness);
+    await b.sharing.pullBase(layer, shown(b));
+    if (await b.store.find(layer)) return;
     await b.host.emulate(tools);
     await turn(b, 'base debian', (ui) =>
       makeDebian(b.config, tools, b.store, {
@@ -320,6 +361,8 @@ class LayerMaker {
   readonly #tools: Tools;
   readonly #epoch: number;
   readonly #kind: string;
+  /** Every layer so far, lowest first. */
+  readonly made: LayerName[] = [];
   #updated = false;
 
   constructor(b: Build, tools: Tools, base: Base, epoch: number) {
@@ -346,7 +389,12 @@ class LayerMaker {
     stageName?: string,
   ): Promise<Record<string, unknown>> {
     const b = this.#b;
+    this.made.push({ id, digest });
     let known = (await b.store.find(digest))?.facts;
+    if (!known) {
+      await b.sharing.pullLayers(id, [digest], shown(b));
+      known = (await b.store.find(digest))?.facts;
+    }
     if (!known) {
       let mine = false;
       known = await b.host.once(`layer ${digest}`, () => {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Base } from './base/base.ts';
+import type { LayerName } from './layer/sharing.ts';
 import type { LayerInputs } from './plan/plan.ts';
 
 /** What the last build of this image left in the cache for the next one. */
@@ -11,9 +12,11 @@ export type BuildState = {
   seconds: Record<string, number>;
   /** The base that was taken from the list, by the list, and where it came from. */
   base: { list: string; index: number; source: Base['source'] } | null;
+  /** The image's layers that lie in the store, lowest first. */
+  layers: readonly LayerName[];
 };
 
-const empty: BuildState = { inputs: {}, seconds: {}, base: null };
+const empty: BuildState = { inputs: {}, seconds: {}, base: null, layers: [] };
 
 function statePath(cache: string, name: string): string {
   return join(cache, 'state', `${name}.json`);

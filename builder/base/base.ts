@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as z from 'zod';
 import type { Config } from '../config/schema.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import { run } from '../exec.ts';
@@ -34,7 +35,13 @@ const trixieRelease = Date.UTC(2025, 7, 9) / 1000;
 
 const mebibyte = 1024 * 1024;
 
-type DebianFacts = { date: number; versions: Record<string, string> };
+/** What the Debian base's layer records of itself. */
+export const debianFacts = z.strictObject({
+  date: z.number().int().min(0),
+  versions: z.record(z.string(), z.string()),
+});
+
+export type DebianFacts = z.output<typeof debianFacts>;
 
 /** Name of the Debian base's layer, known before it is made. */
 export function debianLayer(config: Config, tools: Tools, freshness: string): string {

@@ -28,7 +28,7 @@ export type SharedOptions = {
 
 const withoutIt = 'the build goes on without it';
 
-/** Trees that are fetched at the same time: one comes while another is unpacked, on few cores. */
+/** Trees that are asked for and fetched at the same time: one comes while another is unpacked, on few cores. */
 const parallel = 3;
 
 /**
@@ -53,18 +53,23 @@ export class SharedLayers {
     return this.#o.pull.length > 0;
   }
 
+  /** True if there is somewhere to put layers. */
+  get pushes(): boolean {
+    return this.#o.push !== undefined;
+  }
+
   /** Which of the tags some remote has. */
   async offered(tags: readonly string[]): Promise<Set<string>> {
     const found = new Set<string>();
     for (const remote of this.#o.pull)
-      for (const tag of tags) {
-        if (found.has(tag) || !this.#mayPull(remote)) continue;
+      await eachOf(tags, async (tag) => {
+        if (found.has(tag) || !this.#mayPull(remote)) return;
         try {
           if (await remote.hasTag(tag)) found.add(tag);
         } catch (error) {
           this.#giveUp(remote, error, withoutIt);
         }
-      }
+      });
     return found;
   }
 
@@ -74,15 +79,10 @@ export class SharedLayers {
     onProgress?: (tag: string, done: number, total: number) => void,
   ): Promise<Set<string>> {
     const there = new Set<string>();
-    const queue = [...wanted];
-    const work = async () => {
-      for (let next = queue.shift(); next; next = queue.shift()) {
-        const { tag } = next;
-        if (await this.#pullOne(next, (done, total) => onProgress?.(tag, done, total)))
-          there.add(tag);
-      }
-    };
-    await Promise.all(Array.from({ length: parallel }, work));
+    await eachOf(wanted, async (one) => {
+      if (await this.#pullOne(one, (done, total) => onProgress?.(one.tag, done, total)))
+        there.add(one.tag);
+    });
     return there;
   }
 
@@ -158,4 +158,13 @@ export class SharedLayers {
   #warn(remote: Remote, error: unknown, consequence: string): void {
     this.#o.say(`Warning: ${remote.name}: ${messageOf(error)}; ${consequence}`);
   }
+}
+
+/** Does the work for each, several at a time, in their order. */
+async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = [...items];
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: parallel }, worker));
 }
