@@ -7,6 +7,7 @@ import { run } from '../exec.ts';
 import type { ImageLayout } from '../image/assemble.ts';
 import { installedPackages } from '../layer/apply.ts';
 import type { LayerStore } from '../layer/store.ts';
+import type { Pins } from '../lock/lock-file.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { Tools } from '../tools/tools.ts';
 import { assembleDebian, debianRecipe } from './debian.ts';
@@ -76,7 +77,15 @@ export async function makeDebian(
   config: Config,
   tools: Tools,
   store: LayerStore,
-  o: { freshness: string; scratch: string; log: string; onLine: (line: string) => void },
+  o: {
+    freshness: string;
+    scratch: string;
+    log: string;
+    onLine: (line: string) => void;
+    pins?: Pins | undefined;
+    /** Refuses the packages that came by throwing. */
+    check?: ((versions: Record<string, string>) => void) | undefined;
+  },
 ): Promise<void> {
   const started = Date.now();
   const work = join(o.scratch, 'debian');
@@ -87,8 +96,10 @@ export async function makeDebian(
     log: o.log,
     onLine: o.onLine,
     sourceDateEpoch: trixieRelease,
+    pins: o.pins,
   });
   const versions = await installedPackages(root);
+  o.check?.(versions);
   await store.commit(debianLayer(config, tools, o.freshness), root, {
     title: `base debian ${config.debian.suite}`,
     seconds: (Date.now() - started) / 1000,

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { toolsMount } from '../chroot/session.ts';
 import type { Config } from '../config/schema.ts';
 import { run } from '../exec.ts';
+import type { Pins } from '../lock/lock-file.ts';
 import { digestOf } from '../plan/digest.ts';
-import { hostMirrors, sourceLines } from '../tools/mirror.ts';
-import { libraryDirectory, type Tools } from '../tools/tools.ts';
+import { fetchLines, hostMirrors, sourceLines } from '../tools/mirror.ts';
+import { libraryDirectory, preferenceHooks, type Tools } from '../tools/tools.ts';
 
 /**
  * What Raspberry Pi OS Lite gives and a gateway needs, from Debian's own archive; each with its
@@ -71,10 +72,18 @@ export function debianRecipe(config: Config, tools: { digest: string }): string 
 export async function assembleDebian(
   config: Config,
   tools: Tools,
-  o: { root: string; log: string; onLine?: (line: string) => void; sourceDateEpoch: number },
+  o: {
+    root: string;
+    log: string;
+    onLine?: (line: string) => void;
+    sourceDateEpoch: number;
+    /** Versions to take, whatever is the newest. */
+    pins?: Pins | undefined;
+  },
 ): Promise<void> {
   await mkdir(join(o.root, '..'), { recursive: true });
-  const lines = sourceLines(config.debian, await hostMirrors());
+  const mirrors = await hostMirrors();
+  const lines = fetchLines(config.debian, mirrors);
   await run(
     'mmdebstrap',
     [
@@ -91,6 +100,7 @@ export async function assembleDebian(
       '--aptopt=APT::Install-Suggests "false"',
       ...dpkgOptions.map((option) => `--dpkgopt=${option}`),
       ...(tools.emulates ? toolHooks(tools) : []),
+      ...(await preferenceHooks(o.pins, join(o.root, '..'))),
       // The second of two initramfs runs would only repeat the first: finishBase makes the one.
       `--essential-hook=mkdir -p "$1/etc/initramfs-tools"`,
       '--skip=check/qemu',
@@ -111,6 +121,13 @@ export async function assembleDebian(
       fix: `Check the Debian mirror in the apt sources of this host, or set debian.mirror. The whole log: ${o.log}`,
     },
   );
+  if (config.debian.snapshot !== null)
+    await writeFile(
+      join(o.root, 'etc/apt/sources.list'),
+      sourceLines(config.debian, mirrors)
+        .map((line) => `${line}\n`)
+        .join(''),
+    );
   await nameSigningKey(o.root);
   await writeFile(join(o.root, 'etc/fstab'), '');
   // Whose they are depends on whether apt's user could reach this path; apt makes them again.

@@ -29,6 +29,10 @@ export type SessionOptions = {
   aptCache: string;
   log: string;
   sourceDateEpoch: number;
+  /** apt_preferences(5): versions to take. */
+  preferences?: string | undefined;
+  /** sources.list(5), instead of those that the image has. */
+  sources?: string | undefined;
   onLine?: (line: string) => void;
 };
 
@@ -91,7 +95,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     await mounts.mount(join(root, 'tmp'), ['-t', 'tmpfs', '-o', 'mode=1777', 'tmpfs']);
     await mkdir(join(root, 'run/lock'));
     await mkdir(join(root, 'run/pi-gateway'));
-    await writeFile(join(root, 'run/pi-gateway/apt.conf'), aptConf);
+    await provideAptConf(join(root, 'run/pi-gateway'), options);
     await make('usr/sbin/policy-rc.d', policyRcD, 0o755);
     await provideResolver(root, temporary);
     await provideAptCache(mounts, root, options.aptCache);
@@ -181,6 +185,24 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       for (const path of temporary.toReversed()) await removeFromUpper(upper, path);
     },
   };
+}
+
+/** In /run, which is the session's own: nothing of it stays in the image. */
+async function provideAptConf(
+  directory: string,
+  o: Pick<SessionOptions, 'preferences' | 'sources'>,
+): Promise<void> {
+  const conf = [aptConf];
+  if (o.preferences !== undefined) {
+    await writeFile(join(directory, 'preferences'), o.preferences);
+    conf.push('Dir::Etc::Preferences "/run/pi-gateway/preferences";\n');
+  }
+  if (o.sources !== undefined) {
+    await writeFile(join(directory, 'sources.list'), o.sources);
+    conf.push('Dir::Etc::SourceList "/run/pi-gateway/sources.list";\n');
+    conf.push('Dir::Etc::SourceParts "/dev/null";\n');
+  }
+  await writeFile(join(directory, 'apt.conf'), conf.join(''));
 }
 
 async function populateDev(mounts: Mounts, dev: string): Promise<void> {

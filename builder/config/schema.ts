@@ -74,6 +74,14 @@ const top = {
         .nullable()
         .default(null)
         .describe("Security mirror; by default the host's own"),
+      snapshot: httpUrl
+        .nullable()
+        .default(null)
+        .describe('Mirror that keeps old versions: packages come from it, the image names mirror'),
+      security_snapshot: httpUrl
+        .nullable()
+        .default(null)
+        .describe('The same of the security archive'),
       keyring: z
         .string()
         .nullable()

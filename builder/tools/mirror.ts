@@ -31,6 +31,25 @@ export type DebianSource = {
   security_mirror: string | null;
 };
 
+/** Where packages are fetched from, where that is not the mirror that the image names. */
+export type FetchSource = DebianSource & {
+  snapshot: string | null;
+  security_snapshot: string | null;
+};
+
+/**
+ * Source lines that packages are fetched from: those of a snapshot mirror, if one is configured, else
+ * {@link sourceLines}. The Release files of a snapshot have expired (Valid-Until); they are signed as ever.
+ */
+export function fetchLines(source: FetchSource, host: Mirrors): string[] {
+  const { snapshot, security_snapshot } = source;
+  if (snapshot === null) return sourceLines(source, host);
+  return sourceLines(
+    { ...source, mirror: snapshot, security_mirror: security_snapshot },
+    { security: undefined },
+  ).map((line) => line.replace('deb ', 'deb [check-valid-until=no] '));
+}
+
 /**
  * The suite, mirror and source lines for mmdebstrap(1): release, updates and security. Without a
  * known mirror it gets none and takes its default, which has all three.

@@ -4,7 +4,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BuildError, exitCode, isErrno } from '../errors.ts';
 import { type RunOptions, type RunResult, run } from '../exec.ts';
-import { type DebianSource, hostMirrors, sourceLines } from './mirror.ts';
+import { driftOf, refuseDrift } from '../lock/compare.ts';
+import { aptPreferences, type Pins } from '../lock/lock-file.ts';
+import { digestOf } from '../plan/digest.ts';
+import { type DebianSource, type FetchSource, fetchLines, hostMirrors } from './mirror.ts';
 
 /**
  * A tree of Debian programs for this host's processor, of the same release as the image: what makes
@@ -166,9 +169,31 @@ function recordDigest(name: string, versions: Record<string, string>): string {
     .digest('hex');
 }
 
-/** The tools tree if the cache holds it. */
-export async function findTools(cache: string, source: DebianSource): Promise<Tools | undefined> {
+/** The tools tree if the cache holds it; with pins, only one of just these packages. */
+export async function findTools(
+  cache: string,
+  source: DebianSource,
+  pins?: Pins,
+): Promise<Tools | undefined> {
   const { directory } = await toolsPlace(cache, source);
+  for (const folder of pins ? [directory, pinnedFolder(directory, pins)] : [directory]) {
+    const tools = await readTools(folder);
+    if (tools && (!pins || areThese(tools.versions, pins))) return tools;
+  }
+  return undefined;
+}
+
+/** Where a tree of these packages lies if the usual place has one of others. */
+function pinnedFolder(directory: string, pins: Pins): string {
+  return `${directory}-${digestOf(pins).slice(0, 8)}`;
+}
+
+function areThese(versions: Record<string, string>, pins: Pins): boolean {
+  const names = new Set([...Object.keys(versions), ...Object.keys(pins)]);
+  return [...names].every((name) => versions[name] === pins[name]?.version);
+}
+
+async function readTools(directory: string): Promise<Tools | undefined> {
   try {
     const record = JSON.parse(await readFile(join(directory, 'tools.json'), 'utf8')) as ToolsRecord;
     return handle(join(directory, 'root'), record.digest, record.versions);
@@ -181,20 +206,22 @@ export async function findTools(cache: string, source: DebianSource): Promise<To
 /** The tools tree, made on first use (about 20 s; 270 MB). */
 export async function ensureTools(
   cache: string,
-  source: DebianSource,
-  options: { keyring?: string | null; log: string; scratch: string },
+  source: FetchSource,
+  options: { keyring?: string | null; log: string; scratch: string; pins?: Pins | undefined },
 ): Promise<Tools> {
-  const known = await findTools(cache, source);
+  const { pins } = options;
+  const known = await findTools(cache, source, pins);
   if (known) return known;
   const emulates = hostArchitecture !== 'arm64';
-  const { name, directory } = await toolsPlace(cache, source);
+  const { name, directory: usual } = await toolsPlace(cache, source);
+  const directory = pins && (await readTools(usual)) ? pinnedFolder(usual, pins) : usual;
   const work = join(options.scratch, 'tools');
   const root = join(work, 'root');
   await mkdir(work, { recursive: true });
   const packages = emulates
     ? [...imagePackages, ...nativePackages, ...emulationPackages]
     : imagePackages;
-  const lines = sourceLines({ ...source, components: ['main'] }, await hostMirrors());
+  const lines = fetchLines({ ...source, components: ['main'] }, await hostMirrors());
   const exclude = [
     '/usr/bin/qemu-*',
     '/usr/share/doc/*',
@@ -214,6 +241,7 @@ export async function ensureTools(
       ...exclude.map((path) => `--dpkgopt=path-exclude=${path}`),
       '--dpkgopt=path-include=/usr/bin/qemu-aarch64',
       '--skip=output/dev',
+      ...(await preferenceHooks(pins, work)),
       `--extract-hook=ls "$1/var/cache/apt/archives" > "$1/${packageList}"`,
       source.suite,
       root,
@@ -225,6 +253,7 @@ export async function ensureTools(
     },
   );
   const versions = await packageVersions(root);
+  if (pins) refuseDrift(driftOf(versions, pins, true), 'tools', 'the lock');
   if (emulates) {
     await linkNativePrograms(root);
     await compileShim(root, options.log);
@@ -238,6 +267,19 @@ export async function ensureTools(
   await mkdir(dirname(directory), { recursive: true });
   await rename(work, directory);
   return handle(join(directory, 'root'), digest, versions);
+}
+
+/** mmdebstrap(1) hooks that have apt take the pinned versions, and leave nothing of it in the tree. */
+export async function preferenceHooks(pins: Pins | undefined, scratch: string): Promise<string[]> {
+  if (!pins) return [];
+  const file = join(scratch, 'preferences');
+  await writeFile(file, aptPreferences(pins));
+  const quoted = `'${file.replaceAll("'", "'\\''")}'`;
+  const target = '"$1/etc/apt/preferences.d/pi-gateway-lock"';
+  return [
+    `--setup-hook=mkdir -p "$1/etc/apt/preferences.d" && cp ${quoted} ${target}`,
+    `--customize-hook=rm ${target}`,
+  ];
 }
 
 /** Written while mmdebstrap runs: a tree that was only unpacked has no dpkg database. */
