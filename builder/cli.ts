@@ -46,6 +46,9 @@ function print(o: Common, data: unknown, text: () => string): void {
   process.stdout.write(o.json ? `${JSON.stringify(data, null, 2)}\n` : `${text()}\n`);
 }
 
+/** What a command is at, on stderr. */
+const note = (text: string) => process.stderr.write(`${text}\n`);
+
 const collect = (value: string, all: string[]) => [...all, value];
 
 function configured(command: Command): Command {
@@ -286,6 +289,46 @@ configured(cache.command('prune'))
       o,
       removed,
       () => `Removed ${removed.length}, ${megabytes(removed.reduce((sum, e) => sum + e.bytes, 0))}`,
+    );
+  });
+
+configured(cache.command('push'))
+  .description("put the last build's layers where cache.push says (root: asks for sudo)")
+  .addHelpText(
+    'after',
+    '\nExample:\n  pi-gateway-image cache push --set cache.push=oci://registry.example.org/gateway/layers',
+  )
+  .action(async (o: Common) => {
+    const { loaded } = await openProject(o);
+    if (!insideNamespace()) {
+      process.exitCode = await runInNamespace();
+      return;
+    }
+    const { pushLast } = await import('./layer/share-command.ts');
+    const pushed = await pushLast({ root, config: loaded.config }, note);
+    print(o, pushed, () => `Pushed ${pushed.trees} layers, ${megabytes(pushed.bytes)}`);
+  });
+
+const exporting = program.command('export').description('the last build in other forms');
+configured(exporting.command('oci'))
+  .description('write the root file system as an OCI image, for containers (root: asks for sudo)')
+  .option('--output <file>', 'archive to write; by default output/<name>/<name>.oci.tar')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image export oci\n  podman run --rm -it oci-archive:output/pi-gateway/pi-gateway.oci.tar',
+  )
+  .action(async (o: Common & { output?: string }) => {
+    const { loaded } = await openProject(o);
+    if (!insideNamespace()) {
+      process.exitCode = await runInNamespace();
+      return;
+    }
+    const { exportLast } = await import('./layer/share-command.ts');
+    const made = await exportLast({ root, config: loaded.config }, o.output, note);
+    print(
+      o,
+      made,
+      () => `${made.file}: ${made.layers} layers, ${megabytes(made.bytes)}\n${made.digest}`,
     );
   });
 
