@@ -16,6 +16,7 @@ import { type Settings, settingsSchema } from './settings/schema.ts';
 import type { SettingsProblem } from './settings/view.ts';
 import { updateConditions } from './updates/conditions.ts';
 import { version } from './version.ts';
+import { vpnConditions } from './vpn/server-state.ts';
 
 /** What the daemon itself asks of the helper, for the audit log. */
 const self: Actor = { via: 'device', name: 'pi-gatewayd' };
@@ -78,7 +79,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     onConditions: (conditions) =>
       void updateConditions(system)
         .then((updates) =>
-          alerts.update([...conditions, ...updates, settingsCondition(mistakes)], Date.now()),
+          alerts.update(
+            [...conditions, ...updates, ...vpnConditions(system), settingsCondition(mistakes)],
+            Date.now(),
+          ),
         )
         // Nobody waits for it, and a mistake of ours in one look must not end the daemon.
         .catch((error: unknown) => system.say(`Alerts were not looked at: ${String(error)}`)),

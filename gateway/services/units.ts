@@ -1,5 +1,6 @@
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { UnavailableError } from '../errors.ts';
+import { serverPort } from '../vpn/server-state.ts';
 import { findService, registry, type ServiceDefinition } from './registry.ts';
 
 /** What systemd says of a unit: systemctl(1), `show`. */
@@ -29,7 +30,9 @@ export async function readPorts(system: System): Promise<PortFact[]> {
   const facts = text === undefined ? [] : (JSON.parse(text) as PortFact[]);
   // DNS is opened by the stage of each zone that it answers to.
   const merged = new Map<string, PortFact>();
-  for (const fact of facts) {
+  for (const one of facts) {
+    // It has another one since the server's key was replaced.
+    const fact = one.name === 'wireguard' ? { ...one, port: serverPort(system) ?? one.port } : one;
     const key = `${fact.name} ${fact.port}/${fact.protocol}`;
     const zones = new Set([...(merged.get(key)?.zones ?? []), ...fact.zones]);
     merged.set(key, { ...fact, zones: [...zones] });

@@ -7,7 +7,7 @@ import { localClient } from '../api/client.ts';
 import { GatewayError, requireRoot, UnavailableError } from '../errors.ts';
 import { bytes, type Output, print } from '../terminal.ts';
 import { timeText } from './moment.ts';
-import type { VpnClient } from './operations.ts';
+import type { Vpn, VpnClient } from './operations.ts';
 import type { ImportResult } from './schema.ts';
 
 const json = ['--json', 'for machines'] as const;
@@ -207,6 +207,8 @@ Example:
       process.stdout.write(`The private key of ${name} is not on this device any more.\n`);
     });
 
+  addServerCommands(vpn);
+
   vpn
     .command('import')
     .description(
@@ -251,6 +253,105 @@ Examples:
         print(o, result, importText(result));
       },
     );
+}
+
+/** `pi-gateway vpn server …`: its own key. */
+function addServerCommands(vpn: Command): void {
+  const server = vpn.command('server').description("the server's own key, and its replacement");
+  const cutOff = (text: string) => ['--cut-off', text] as const;
+
+  server
+    .command('status')
+    .description('its key and port; while the key is replaced, who has moved')
+    .option(...json)
+    .action(async (o: Output) => {
+      requireRoot();
+      const now = await localClient().call('vpnShow');
+      print(o, now, serverText(now));
+    });
+
+  server
+    .command('rotate')
+    .description('make a new key on a second port; the old one works until all clients have moved')
+    .option('--deadline <time>', 'end the old key then at the latest: 14d, or never (30d)', moment)
+    .option('--port <port>', 'UDP port of the new key (the other one of two)', udpPort)
+    .option('--endpoint-port <port>', 'port of a router in front that leads to it', udpPort)
+    .option(...json)
+    .addHelpText(
+      'after',
+      `
+Example:
+  sudo pi-gateway vpn server rotate --deadline 14d
+  sudo pi-gateway vpn server status      # who has not moved yet`,
+    )
+    .action(
+      async (o: Output & { deadline?: string | null; port?: number; endpointPort?: number }) => {
+        requireRoot();
+        const body = { deadline_at: o.deadline, port: o.port, endpoint_port: o.endpointPort };
+        const now = await localClient().call('vpnRotateServer', { body });
+        print(o, now, serverText(now));
+      },
+    );
+
+  server
+    .command('finish')
+    .description('end the old key now; it ends by itself when all clients have moved')
+    .option(...cutOff('even if clients still use it'))
+    .option(...json)
+    .action(async (o: Output & { cutOff?: boolean }) => {
+      requireRoot();
+      const body = { cut_off: o.cutOff ?? false };
+      const now = await localClient().call('vpnFinishServerRotation', { body });
+      print(o, now, serverText(now));
+    });
+
+  server
+    .command('cancel')
+    .description('keep the old key')
+    .option(...cutOff('even if clients use the new one already'))
+    .option(...json)
+    .action(async (o: Output & { cutOff?: boolean }) => {
+      requireRoot();
+      const query = { cut_off: o.cutOff ? 'true' : 'false' } as const;
+      const now = await localClient().call('vpnCancelServerRotation', { query });
+      print(o, now, serverText(now));
+    });
+}
+
+export function serverText(now: Vpn): string {
+  const { rotation, last_rotation: last } = now;
+  const key = `${rotation ? 'New key' : 'Key'}: ${now.public_key ?? 'none'}, UDP port ${now.port} at ${now.endpoint}`;
+  if (!rotation)
+    return [
+      key,
+      ...(last
+        ? [
+            `The key of before ended ${last.ended_at}${last.cut_off.length > 0 ? `, and cut off ${last.cut_off.join(', ')}` : ''}.`,
+          ]
+        : []),
+    ].join('\n');
+  return [
+    key,
+    `Old key: ${rotation.old_public_key ?? 'none'}; it works until all clients have moved${rotation.deadline_at ? `, and until ${rotation.deadline_at} at the latest` : ''}.`,
+    ...(rotation.port === now.port
+      ? []
+      : [`On the gateway itself it is UDP port ${rotation.port}.`]),
+    `Moved: ${rotation.moved.join(', ') || 'nobody yet'}`,
+    `Waiting: ${rotation.waiting.join(', ') || 'nobody'}`,
+    ...(rotation.waiting.length > 0
+      ? [
+          '  Each needs a new file: sudo pi-gateway vpn export NAME --forget, or qr; where the key is not here any more, sudo pi-gateway vpn rotate NAME first.',
+          `  Or change two lines of its own: PublicKey = ${now.public_key}, and the port of Endpoint to ${now.port}.`,
+          `  A router in front must forward UDP port ${now.port}, too.`,
+        ]
+      : []),
+  ].join('\n');
+}
+
+function udpPort(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+  throw new InvalidArgumentError('It must be a port, e.g. 51821.');
 }
 
 type Shape = {

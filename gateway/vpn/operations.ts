@@ -15,7 +15,9 @@ import {
   importWish,
   newClient,
   rotationWish,
+  type ServerRecord,
   serverRecord,
+  serverRotationWish,
   stampFile,
 } from './schema.ts';
 
@@ -121,6 +123,18 @@ async function oneOf(context: Context, record: Promise<ClientRecord>): Promise<V
   return withState(await record, await readLive(context));
 }
 
+async function withClients(context: Context, server: Promise<ServerRecord>): Promise<Vpn> {
+  const [record, all] = await Promise.all([server, readAll(context)]);
+  return {
+    ...record,
+    clients: {
+      total: all.length,
+      active: all.filter(({ state }) => state === 'active').length,
+      online: all.filter((one) => one.live?.online).length,
+    },
+  };
+}
+
 const plain = 'text/plain; charset=utf-8';
 /** A browser saves it, and keeps no copy. */
 const asFile = (name: string) => ({
@@ -137,17 +151,45 @@ export const vpnOperations = [
     summary: 'The WireGuard server',
     role: 'viewer',
     response: vpn,
-    run: async (context) => {
-      const [server, all] = await Promise.all([context.call('vpn.status', {}), readAll(context)]);
-      return {
-        ...server,
-        clients: {
-          total: all.length,
-          active: all.filter(({ state }) => state === 'active').length,
-          online: all.filter((one) => one.live?.online).length,
-        },
-      };
-    },
+    run: (context) => withClients(context, context.call('vpn.status', {})),
+  }),
+  defineOperation({
+    id: 'vpnRotateServer',
+    method: 'post',
+    path: '/vpn/server/rotate',
+    area: 'vpn',
+    summary:
+      "Make a new key for the server, on a second port; the old one works until all clients have moved, or the deadline. Clients' configurations name the new key from now on",
+    role: 'admin',
+    body: serverRotationWish,
+    response: vpn,
+    run: (context, { body }) => withClients(context, context.call('vpn.server_rotate', body)),
+  }),
+  defineOperation({
+    id: 'vpnFinishServerRotation',
+    method: 'post',
+    path: '/vpn/server/rotate/finish',
+    area: 'vpn',
+    summary: 'End the old key of the server now',
+    role: 'admin',
+    body: z.strictObject({
+      cut_off: z.boolean().default(false).describe('Even if clients still use it'),
+    }),
+    response: vpn,
+    run: (context, { body }) => withClients(context, context.call('vpn.server_finish', body)),
+  }),
+  defineOperation({
+    id: 'vpnCancelServerRotation',
+    method: 'delete',
+    path: '/vpn/server/rotate',
+    area: 'vpn',
+    summary: 'Keep the old key of the server; who has moved to the new one is cut off',
+    role: 'admin',
+    query: z.strictObject({
+      cut_off: flag('false').describe('Even if clients use the new one already'),
+    }),
+    response: vpn,
+    run: (context, { query }) => withClients(context, context.call('vpn.server_cancel', query)),
   }),
   defineOperation({
     id: 'vpnListClients',

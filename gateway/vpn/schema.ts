@@ -129,11 +129,43 @@ export const rotationWish = z.strictObject({
   public_key: publicKey.optional().describe('Of a client that makes its own'),
 });
 
+/** How far the replacement of the server's own key is. */
+export const serverRotation = z.strictObject({
+  old_public_key: z.string().nullable(),
+  port: z.number().describe('UDP port of the new key, on the gateway'),
+  started_at: z.string().nullable(),
+  deadline_at: z.string().nullable().describe('The old key ends then at the latest'),
+  moved: z.array(z.string()).describe('Clients that were last heard with the new key'),
+  waiting: z.array(z.string()).describe('Clients that still use the old one'),
+});
+export type ServerRotation = z.output<typeof serverRotation>;
+
+const udpPort = z.number().int().min(1).max(65_535);
+
+export const serverRotationWish = z.strictObject({
+  deadline_at: moment
+    .nullable()
+    .optional()
+    .describe('The old key ends then even if clients still use it; null: never; else in 30 days'),
+  port: udpPort
+    .optional()
+    .describe("UDP port of the new key; else the other one of the image's two"),
+  endpoint_port: udpPort
+    .optional()
+    .describe('Port of a router in front that is forwarded to it, if it is another'),
+});
+export type ServerRotationWish = z.output<typeof serverRotationWish>;
+
 /** Facts of the server. */
 export const serverRecord = z.strictObject({
   interface: z.string(),
-  public_key: z.string().nullable(),
+  public_key: z.string().nullable().describe('As clients are told: of two, the one to come'),
   port: z.number(),
+  rotation: serverRotation.nullable(),
+  last_rotation: z
+    .strictObject({ ended_at: z.string(), cut_off: z.array(z.string()) })
+    .nullable()
+    .describe('When the old key has ended, and who still used it'),
   mtu: z.number().describe('What clients are told'),
   network4: z.string(),
   network6: z.string(),

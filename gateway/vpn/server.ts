@@ -1,6 +1,5 @@
 import { parse } from 'yaml';
 import { type VpnFacts, vpnFacts } from '../../firstboot/image.ts';
-import { serverKey } from '../../firstboot/steps/wireguard-key.ts';
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { type ClientZone, clientZones, type ZoneReport } from '../../stages/firewall/zones.ts';
 import { settingsPath as ddnsSettings } from '../ddns/view.ts';
@@ -8,13 +7,17 @@ import { GatewayError } from '../errors.ts';
 import { readDeviceSettings } from '../settings/read.ts';
 import { freePlaces } from './addresses.ts';
 import type { ServerRecord } from './schema.ts';
+import { readIdentity, readLastRotation, readServerRotation } from './server-key.ts';
 import type { VpnSettings } from './settings.ts';
 import { readClients } from './store.ts';
 
 export type Server = {
   facts: VpnFacts;
   settings: VpnSettings;
+  /** As clients are told: while the key is replaced, the one to come; and so is the port in `facts`. */
   publicKey: string | undefined;
+  /** Port on the outside, since the key was replaced. */
+  outsidePort?: number | undefined;
 };
 
 /** @throws GatewayError on an image without the wireguard stage. */
@@ -27,7 +30,14 @@ export async function readServer(system: System): Promise<Server> {
       'missing',
     );
   const { settings } = await readDeviceSettings(system);
-  return { facts, settings: settings.vpn, publicKey: await serverKey(system) };
+  const { publicKey, port, outsidePort } = await readIdentity(system);
+  return {
+    facts: { ...facts, port: port ?? facts.port },
+    settings: settings.vpn,
+    publicKey,
+    // What was set or written into files before is the old key's.
+    outsidePort: outsidePort ?? port,
+  };
 }
 
 export type Endpoint = {
@@ -43,13 +53,14 @@ export type Endpoint = {
  */
 export async function endpointOf(
   system: System,
-  { facts, settings }: Server,
+  { facts, settings, outsidePort }: Server,
   before?: string,
 ): Promise<Endpoint> {
-  const port = settings.endpoint_port ?? facts.port;
+  const port = outsidePort ?? settings.endpoint_port ?? facts.port;
   if (settings.endpoint !== undefined) return { host: settings.endpoint, port, known: true };
   const [, host = '', old] = /^\[?(.*?)\]?:(\d+)$/.exec(before ?? '') ?? [];
-  if (/[.:]/.test(host)) return { host, port: settings.endpoint_port ?? Number(old), known: true };
+  if (/[.:]/.test(host))
+    return { host, port: outsidePort ?? settings.endpoint_port ?? Number(old), known: true };
   const dynamic = await dynamicName(system);
   if (dynamic !== undefined) return { host: dynamic, port, known: true };
   const own = (await readIfThere(at(system, '/etc/hostname')))?.trim() || 'pi-gateway';
@@ -114,6 +125,8 @@ export async function describeServer(system: System): Promise<ServerRecord> {
     interface: 'wg0',
     public_key: server.publicKey ?? null,
     port: endpoint.port,
+    rotation: await readServerRotation(system),
+    last_rotation: await readLastRotation(system),
     mtu: settings.mtu ?? facts.mtu,
     network4: facts.network4,
     network6: facts.network6,

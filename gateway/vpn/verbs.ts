@@ -21,10 +21,14 @@ import {
   newClient,
   rotationWish,
   serverRecord,
+  serverRotationWish,
 } from './schema.ts';
 import { describeServer } from './server.ts';
+import { cancelServerRotation, finishServerRotation, rotateServer } from './server-key.ts';
 
 const named = z.strictObject({ name: clientName });
+
+const mayCutOff = z.strictObject({ cut_off: z.boolean().default(false) });
 
 /** What the helper does for the VPN. */
 export const vpnVerbs = {
@@ -34,6 +38,37 @@ export const vpnVerbs = {
     result: serverRecord,
     changes: false,
     run: describeServer,
+  }),
+  'vpn.server_rotate': defineVerb({
+    summary:
+      "Begin to replace the VPN server's key; the old one works until all clients have moved",
+    args: serverRotationWish,
+    result: serverRecord,
+    changes: true,
+    run: async (system, wish) => {
+      await rotateServer(system, wish);
+      return await describeServer(system);
+    },
+  }),
+  'vpn.server_finish': defineVerb({
+    summary: "End the VPN server's old key",
+    args: mayCutOff,
+    result: serverRecord,
+    changes: true,
+    run: async (system, { cut_off }) => {
+      await finishServerRotation(system, cut_off);
+      return await describeServer(system);
+    },
+  }),
+  'vpn.server_cancel': defineVerb({
+    summary: "Keep the VPN server's old key",
+    args: mayCutOff,
+    result: serverRecord,
+    changes: true,
+    run: async (system, { cut_off }) => {
+      await cancelServerRotation(system, cut_off);
+      return await describeServer(system);
+    },
   }),
   'vpn.list': defineVerb({
     summary: 'All VPN clients',

@@ -402,6 +402,8 @@ function standIns(world: World): StandIn {
       dns: ['10.66.0.1'],
       endpoint: 'attic.duckdns.org',
       endpoint_known: true,
+      rotation: null,
+      last_rotation: null,
       zones: ['wan', 'lan', 'guest', 'vpn', 'gateway'],
       defaults: { zones: null, tunnel: 'full' },
       free: 65_532 - all.length,

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { portIn, serverStateFile } from '../../vpn/server-state.ts';
 import type { Files } from '../files.ts';
 import type { Image } from '../image.ts';
 import { type CheckSettings, checkId, type MonitorSettings } from '../settings.ts';
@@ -79,7 +80,14 @@ export function allChecks(parts: CheckParts): CheckDefinition[] {
       intervals.checks,
     ),
     ...image.ports.map((port) =>
-      portCheck(files, port, [unitOfPort[port.name] ?? ''], intervals.network),
+      portCheck(
+        files,
+        port,
+        [unitOfPort[port.name] ?? ''],
+        intervals.network,
+        // It has another one since the server's key was replaced.
+        port.name === 'wireguard' ? () => portIn(files.text(serverStateFile)) : undefined,
+      ),
     ),
     routeCheck(files, intervals.network),
     gatewayCheck(files, intervals.network),

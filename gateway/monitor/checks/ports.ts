@@ -12,16 +12,22 @@ export function portCheck(
   { name, port, protocol }: WatchedPort,
   needs: readonly string[],
   every: number,
+  /** The port as it is now, where that may change. */
+  now: () => number | undefined = () => undefined,
 ): CheckDefinition {
-  const what = `${protocol.toUpperCase()} port ${port}`;
+  const what = (at = port) => `${protocol.toUpperCase()} port ${at}`;
   return {
     id: `port:${name}/${protocol}`,
-    title: `${what} (${name})`,
+    title: `${what()} (${name})`,
     needs,
     every,
     confirm: 2,
-    look: async () =>
-      listens(files, port, protocol) ? ok(`${what} is open`) : failed(`Nothing listens on ${what}`),
+    look: async () => {
+      const at = now() ?? port;
+      return listens(files, at, protocol)
+        ? ok(`${what(at)} is open`)
+        : failed(`Nothing listens on ${what(at)}`);
+    },
   };
 }
 

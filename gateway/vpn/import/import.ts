@@ -8,6 +8,7 @@ import { timeText } from '../moment.ts';
 import { emptyPeer, formatPeer, type PeerFile, shownAddresses } from '../peer-file.ts';
 import { clientName, type ImportResult, type ImportWish, note } from '../schema.ts';
 import { readServer, type Server } from '../server.ts';
+import { refuseRotatingServer } from '../server-key.ts';
 import { beginChange, peerFolder, putIntoForce, readClients } from '../store.ts';
 import { type Foreign, type ForeignClient, readForeign } from './foreign.ts';
 
@@ -23,6 +24,7 @@ type Step = {
  */
 export async function importClients(system: System, wish: ImportWish): Promise<ImportResult> {
   const foreign = readForeign(wish);
+  if (wish.take_server_key) await refuseRotatingServer(system);
   const server = await readServer(system);
   const key = serverKeyOf(foreign, server, wish);
   const steps = await plan(system, foreign, server, wish, key === 'taken' || key === 'the same');

@@ -22,6 +22,7 @@ import {
 import { AddClient } from './vpn-add.tsx';
 import { ClientView } from './vpn-client.tsx';
 import { ImportClients } from './vpn-import.tsx';
+import { ServerKey } from './vpn-server-key.tsx';
 
 export type Client = Answer<'get', '/vpn/clients'>['clients'][number];
 export type Vpn = Answer<'get', '/vpn'>;
@@ -117,7 +118,7 @@ function Clients() {
       >
         VPN
       </Title>
-      {server && <Server of={server} />}
+      {server && <Server of={server} reload={vpn.reload} />}
       <Loaded of={clients}>
         {({ clients: all }) => {
           const shown = all.filter((client) => fits(client, filter, wanted.trim().toLowerCase()));
@@ -170,7 +171,7 @@ function Clients() {
   );
 }
 
-function Server({ of }: { of: Vpn }) {
+function Server({ of, reload }: { of: Vpn; reload: () => Promise<void> | void }) {
   return (
     <>
       {!of.endpoint_known && (
@@ -219,11 +220,7 @@ function Server({ of }: { of: Vpn }) {
               ['MTU', count(of.mtu)],
             ]}
           />
-          {of.public_key !== null && (
-            <p class="small muted">
-              Public key <code>{of.public_key}</code>
-            </p>
-          )}
+          <ServerKey of={of} reload={reload} />
         </div>
       </details>
     </>
