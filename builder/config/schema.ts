@@ -154,6 +154,18 @@ const top = {
         .nullable()
         .default(null)
         .describe("Credentials as `docker login` writes them; by default Docker's config.json"),
+      sign_key: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe('Private key (PEM, Ed25519) that signs what is pushed'),
+      verify_key: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe('Public key that what is pulled must be signed with'),
     })
     .prefault({})
     .describe('Layers that several machines share (docs/layer-store.md)'),

@@ -49,7 +49,7 @@ export async function pushLast(
   const scratch = await freshScratch(cache);
   const warnings: string[] = [];
   const say = (text: string) => warnings.push(text);
-  const sharing = Sharing.open({ root, config, cache, store, scratch, say });
+  const sharing = await Sharing.open({ root, config, cache, store, scratch, say });
   const pushed = await sharing.push({ tools, source: config.debian, layers }, (_, work) =>
     work({ note, progress: () => undefined }),
   );

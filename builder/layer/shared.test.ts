@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as z from 'zod';
+import { run } from '../exec.ts';
 import { sha256Digest } from '../oci/pack.ts';
+import type { Seal } from '../oci/parcel.ts';
 import { Registry } from '../oci/registry.ts';
 import { openRemote, type Remote } from '../oci/remote.ts';
+import { openSeal } from '../oci/seal.ts';
 import {
   type Behaviour,
   freePort,
@@ -66,12 +69,13 @@ class Machine {
   readonly got: string;
   readonly shared: SharedLayers;
 
-  constructor(name: string, remotes: { push?: Remote; pull?: Remote[] }) {
+  constructor(name: string, remotes: { push?: Remote; pull?: Remote[]; seal?: Seal }) {
     this.got = join(folder, name);
     this.shared = new SharedLayers({
       push: remotes.push,
       pull: remotes.pull ?? [],
       scratch: join(folder, `${name}-scratch`),
+      seal: remotes.seal,
       say: (text) => this.warnings.push(text),
     });
   }
@@ -362,6 +366,66 @@ describe('a registry that lies', () => {
     expect(await three.pull('b')).toEqual([]);
     expect(three.warnings).toEqual([expect.stringMatching(/not what is recorded of it/)]);
     expect([...(await two.has()), ...(await three.has())]).toEqual([]);
+  });
+});
+
+describe('with cache.verify_key', () => {
+  const keys = async (name: string): Promise<{ signKey: string; verifyKey: string }> => {
+    const [signKey, verifyKey] = [join(folder, `${name}.key`), join(folder, `${name}.pub`)];
+    await run('openssl', ['genpkey', '-algorithm', 'ed25519', '-out', signKey]);
+    await run('openssl', ['pkey', '-in', signKey, '-pubout', '-out', verifyKey]);
+    return { signKey, verifyKey };
+  };
+  const manifests = () => `http://${registry.host}/v2/layers-${repository}/manifests`;
+  const type = 'application/vnd.oci.image.manifest.v1+json';
+
+  test('only what was signed with that key is taken', async () => {
+    const [ours, theirs] = [await keys('ours'), await keys('theirs')];
+    const signer = (signKey: string) => openSeal({ signKey, verifyKey: null });
+    const remote = remoteAt(registry.host);
+    const seals = { a: await signer(ours.signKey), b: await signer(theirs.signKey), c: undefined };
+    for (const [name, seal] of Object.entries(seals))
+      await new Machine('one', { push: remote, ...(seal ? { seal } : {}) }).shared.push([
+        await layer(name),
+      ]);
+    const seal = await openSeal({ signKey: null, verifyKey: ours.verifyKey });
+    const pulls = async (tag: string) => {
+      const machine = new Machine(`wants-${tag}`, { pull: [remote], seal });
+      return [await machine.pull(tag), machine.warnings];
+    };
+    expect(await pulls('a')).toEqual([['a'], []]);
+    expect(await pulls('b')).toEqual([[], [expect.stringMatching(/not of the key/)]]);
+    expect(await pulls('c')).toEqual([[], [expect.stringMatching(/not signed/)]]);
+  });
+
+  test('the signature of one layer does not do for another', async () => {
+    const { signKey, verifyKey } = await keys('ours');
+    const remote = remoteAt(registry.host);
+    const seal = await openSeal({ signKey, verifyKey });
+    const one = new Machine('one', { push: remote, seal });
+    await one.shared.push([await layer('a'), await layer('b')]);
+    const get = async (tag: string) =>
+      (await (
+        await fetch(`${manifests()}/${tag}`, { headers: { accept: type } })
+      ).json()) as Record<string, unknown>;
+    const [a, b] = [await get('a'), await get('b')];
+    // The planted content under an honest name, with an honest signature, of another layer.
+    const planted = { ...b, config: a.config, annotations: a.annotations };
+    await fetch(`${manifests()}/a`, {
+      method: 'PUT',
+      headers: { 'content-type': type },
+      body: JSON.stringify(planted),
+    });
+    const two = new Machine('two', { pull: [remote], seal });
+    expect(await two.pull('a')).toEqual([]);
+    expect(two.warnings).toEqual([expect.stringMatching(/not of the key/)]);
+  });
+
+  test('a key that is none ends the build before it begins', async () => {
+    await writeFile(join(folder, 'no.pub'), 'nothing');
+    await expect(openSeal({ signKey: null, verifyKey: join(folder, 'no.pub') })).rejects.toThrow(
+      /key for shared layers cannot be used/,
+    );
   });
 });
 

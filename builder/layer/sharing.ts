@@ -1,10 +1,11 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import { type DebianFacts, debianFacts } from '../base/base.ts';
 import type { Config } from '../config/schema.ts';
 import { openRemote } from '../oci/remote.ts';
+import { openSeal } from '../oci/seal.ts';
 import { isToolsTree, type Tools, toolsPlace } from '../tools/tools.ts';
 import type { Step } from '../ui/progress.ts';
 import { installedPackages, touchesInitramfs } from './apply.ts';
@@ -35,15 +36,18 @@ export class Sharing {
   }
 
   /** As the configuration says; `scratch` is a folder on the cache's file system. */
-  static open(o: {
+  static async open(o: {
     root: string;
     config: Config;
     cache: string;
     store: LayerStore;
     scratch: string;
     say: (text: string) => void;
-  }): Sharing {
-    const { push, pull, plain_http: plainHttp, auth_file: authFile } = o.config.cache;
+  }): Promise<Sharing> {
+    const { push, pull, plain_http: plainHttp, sign_key, verify_key } = o.config.cache;
+    const path = (file: string | null) => (file === null ? null : resolve(o.root, file));
+    const authFile = path(o.config.cache.auth_file);
+    const seal = await openSeal({ signKey: path(sign_key), verifyKey: path(verify_key) });
     const remotes = new Map(
       [...pull, ...(push ? [push] : [])].map((name) => [
         name,
@@ -56,6 +60,7 @@ export class Sharing {
       push: push ? remotes.get(push) : undefined,
       pull: pull.flatMap(find),
       scratch,
+      seal,
       say,
     });
     return new Sharing(shared, o.store, o.cache);

@@ -50,8 +50,8 @@ const recordSchema = z.object({
 /** How a parcel is vouched for: by whoever has the key, for who knows its public part. */
 export type Seal = {
   annotation: string;
-  sign?: ((statement: string) => Promise<string>) | undefined;
-  verify?: ((statement: string, signature: string) => Promise<boolean>) | undefined;
+  sign?: (statement: string) => string;
+  verify?: (statement: string, signature: string) => boolean;
 };
 
 /** Puts a tree into a remote under the parcel's tag. */
@@ -83,7 +83,7 @@ export async function sendParcel(
       digest: sha256Digest(config),
       size: config.length,
     };
-    const signature = await o.seal?.sign?.(statementOf(parcel.tag, configBlob, layerBlob));
+    const signature = o.seal?.sign?.(statementOf(parcel.tag, configBlob, layerBlob));
     await remote.writeBlob(layerBlob, file);
     await remote.writeBlob(configBlob, configFile);
     const manifest = {
@@ -127,7 +127,7 @@ export async function fetchParcel(
   const layer = manifest.layers[0];
   if (manifest.layers.length !== 1 || layer?.mediaType !== mediaType.layer)
     throw refused('the image under its name is no layer of ours');
-  await checkSeal(o.seal, manifest, tag, layer);
+  checkSeal(o.seal, manifest, tag, layer);
   const config = parsed(imageConfigSchema, await readDocument(remote, manifest.config), 'config');
   const record = parsed(recordSchema, config.config.Labels[labels.parcel] ?? '', 'record');
   if (record.tag !== tag) throw refused(`it says that it is ${record.tag.slice(0, 40)}`);
@@ -154,16 +154,16 @@ function statementOf(tag: string, config: Descriptor, layer: Descriptor): string
   return digestOf([labels.parcel, form, tag, config.digest, layer.digest]);
 }
 
-async function checkSeal(
+function checkSeal(
   seal: Seal | undefined,
   manifest: Manifest,
   tag: string,
   layer: Descriptor,
-): Promise<void> {
+): void {
   if (!seal?.verify) return;
   const signature = manifest.annotations[seal.annotation];
   if (signature === undefined) throw refused('it is not signed');
-  if (!(await seal.verify(statementOf(tag, manifest.config, layer), signature)))
+  if (!seal.verify(statementOf(tag, manifest.config, layer), signature))
     throw refused('its signature is not of the key in cache.verify_key');
 }
 
