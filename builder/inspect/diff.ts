@@ -36,10 +36,11 @@ export type ImageDiff = {
 
 /** Compares two disk images: packages, files with what differs in them, partitions. */
 export async function diffImages(a: string, b: string): Promise<ImageDiff> {
-  return await withImage(a, (before) => withImage(b, (after) => compare(before, after)));
+  return await withImage(a, (before) => withImage(b, (after) => imageDiff(before, after)));
 }
 
-function compare(before: OpenImage, after: OpenImage): ImageDiff {
+/** Compares two images that are open. */
+export function imageDiff(before: OpenImage, after: OpenImage): ImageDiff {
   const files: ImageDiff['files'] = { added: [], removed: [], changed: [] };
   compareFiles(before.root, after.root, '', files);
   compareFiles(before.boot, after.boot, 'boot:', files);

@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs';
 import { BuildError, exitCode } from '../errors.ts';
 import { byName, type FileEntry, type FileSystem } from './file-system.ts';
+import { extendedAttributes } from './xattr.ts';
 
 /*
  * Reads ext4 as the kernel's documentation lays it out (Documentation/filesystems/ext4). debugfs(8)
@@ -118,6 +119,9 @@ function describe(volume: Volume, inode: Buffer, image: string): FileEntry {
   const kind = kinds[mode >> 12];
   if (!kind) throw damaged(image, `an inode has the impossible mode 0${mode.toString(8)}`);
   const sized = kind === 'file' || kind === 'link';
+  const attributes = extendedAttributes(inode, (block) =>
+    volume.read(block * volume.blockSize, volume.blockSize),
+  );
   const target = kind === 'link' ? linkTarget(volume, inode, image) : device(kind, inode);
   return {
     kind,
@@ -126,6 +130,8 @@ function describe(volume: Volume, inode: Buffer, image: string): FileEntry {
     uid: inode.readUInt16LE(0x02) + inode.readUInt16LE(0x78) * 65536,
     gid: inode.readUInt16LE(0x18) + inode.readUInt16LE(0x7a) * 65536,
     ...(target === undefined ? {} : { target }),
+    modified: inode.readInt32LE(0x10),
+    ...(attributes === undefined ? {} : { attributes }),
   };
 }
 

@@ -9,6 +9,10 @@ export type FileEntry = {
   gid: number;
   /** Where a link leads, or a device's `major:minor`. */
   target?: string;
+  /** Seconds since 1970; FAT's are not read. */
+  modified?: number;
+  /** Extended attributes: values in hex by name. */
+  attributes?: Record<string, string>;
 };
 
 /** A file system of an image, read without mounting it. */

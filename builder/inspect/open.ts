@@ -12,6 +12,8 @@ import type { FileSystem } from './file-system.ts';
 export type OpenImage = {
   /** As it was given. */
   path: string;
+  /** The raw image: `path` itself, or where it was unpacked to. */
+  raw: string;
   /** Of the raw image, in bytes. */
   size: number;
   layout: DiskLayout;
@@ -50,6 +52,7 @@ export async function openImage(path: string): Promise<OpenImage> {
     descriptor = openSync(raw, 'r');
     return {
       path,
+      raw,
       size: (await stat(raw)).size,
       layout,
       boot: await readFat(raw, layout.boot, join(scratch, 'boot')),
