@@ -41,7 +41,7 @@ export async function runInNamespace(): Promise<number> {
   const root = process.getuid?.() === 0;
   const [command = '', ...args] = root
     ? isolated
-    : ['sudo', `--preserve-env=${marker},NO_COLOR,CI,SOURCE_DATE_EPOCH`, ...isolated];
+    : ['sudo', `--preserve-env=${marker},NO_COLOR,CI,SOURCE_DATE_EPOCH,DOCKER_CONFIG`, ...isolated];
   const child = spawn(command, args, {
     stdio: 'inherit',
     env: { ...process.env, [marker]: '1', PATH: `${process.env.PATH ?? ''}:${hostPath}` },

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { BuildError, exitCode, isErrno, messageOf } from '../errors.ts';
-import { run } from '../exec.ts';
+import { hostPath, run } from '../exec.ts';
 
 /** What a registry is shown: a name and password, or a token that stands for both. */
 export type Credentials =
@@ -59,8 +59,9 @@ async function find(text: string, path: string, host: string): Promise<Credentia
 function parse(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
-  } catch (error) {
-    throw unreadable(path, error);
+  } catch {
+    // The parser's own message quotes the text, that is, perhaps a password.
+    throw unreadable(path, new Error('it is no JSON'));
   }
 }
 
@@ -68,6 +69,8 @@ function parse(text: string, path: string): unknown {
 async function askHelper(helper: string, host: string): Promise<Credentials | undefined> {
   if (!/^[\w-]+$/.test(helper)) return undefined;
   const { stdout } = await run(`docker-credential-${helper}`, ['get'], {
+    // Helpers lie where docker does, which need not be where the system's programs are.
+    env: { PATH: process.env.PATH ?? hostPath },
     input: host,
     timeout: 10_000,
   });

@@ -173,7 +173,9 @@ export class Registry implements Remote {
 
   /** Answers a challenge (RFC 9110 §11; the distribution project's token specification). */
   async #authorize(challenge: string): Promise<string> {
-    const credentials = await this.#o.credentials();
+    const credentials = await this.#o.credentials().catch((cause: unknown) => {
+      throw this.#error(messageOf(cause), cause);
+    });
     const { scheme, parameters } = parseChallenge(challenge);
     if (scheme === 'basic' && credentials?.kind === 'password') return basic(credentials);
     if (scheme === 'basic')
