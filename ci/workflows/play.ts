@@ -11,6 +11,7 @@ export type PlayOptions = {
   workspace: string;
   /** Environment below the workflow's own. */
   env: Record<string, string>;
+  /** Values of `secrets` and `vars`. */
   secrets: Record<string, string>;
   /** What GitHub tells of the event, beside what is here. */
   github?: Record<string, string>;
@@ -128,7 +129,8 @@ function contexts(o: PlayOptions, more: Contexts): Contexts {
     workspace: o.workspace,
     ...o.github,
   };
-  return { github, secrets: o.secrets, env: {}, inputs: {}, steps: {}, runner: {}, ...more };
+  const { secrets } = o;
+  return { github, secrets, vars: secrets, env: {}, inputs: {}, steps: {}, runner: {}, ...more };
 }
 
 function runnerEnv(o: PlayOptions, temporary: string): Record<string, string> {

@@ -138,6 +138,14 @@ jobs:
 `;
 
 describe('a workflow on this machine', () => {
+  test.each(workflows)('%s: says all that it would run', async (path) => {
+    said.length = 0;
+    const workflow = await readYaml<Workflow>(join(project, path));
+    await playWorkflow(workflow, options({ workspace: project, dryRun: true }));
+    for (const { step } of stepsOf(workflow))
+      expect(said.join('\n')).toContain(`: ${step.run ?? step.uses}`);
+  });
+
   test('runs its steps in the order of needs, with environment, secrets and outputs', async () => {
     const { failed, said: lines } = await play(jobs);
     expect(failed).toBe(false);
