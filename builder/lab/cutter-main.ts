@@ -10,7 +10,6 @@ import { type Cut, type DeviceState, type Job, keeper, type PowerJob } from './c
  * (JSON in base64).
  */
 const pendingFile = '/var/lib/pi-gateway/settings/pending.json';
-const lockFile = '/run/pi-gateway/settings.lock';
 const changingFile = '/run/pi-gateway/vpn/changing';
 const killFile = '/sys/fs/cgroup/system.slice/pi-gateway-helper.service/cgroup.kill';
 
@@ -137,8 +136,7 @@ async function recover(): Promise<number> {
   } else if (existsSync(changingFile))
     output('systemctl', 'start', 'pi-gateway-wireguard-expire.service');
   // What the timer starts that the change itself has armed, 180 s after its begin.
-  if (existsSync(pendingFile) || existsSync(lockFile))
-    output('systemctl', 'start', 'pi-gateway-settings-rollback.service');
+  if (existsSync(pendingFile)) output('systemctl', 'start', 'pi-gateway-settings-rollback.service');
   return (performance.now() - begun) / 1000;
 }
 

@@ -1,65 +1,65 @@
-import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { at, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 
-/** In memory: after a power cut nobody holds it. */
+/** In memory. Never removed: who had opened it would then wait for another file than who comes later. */
 const lockFile = '/run/pi-gateway/settings.lock';
 
-/** Milliseconds: longer than any change takes. */
-const patience = 120_000;
+/** Seconds: longer than any change takes. */
+const patience = 120;
+/** flock(1)'s own exit code for who waited in vain. */
+const inVain = 75;
 
 /**
  * Lets one process at a time change the settings: the helper, the roll-back's service and who repairs by
- * hand. The lock of a process that was killed is taken over.
+ * hand. The kernel holds the lock for the opened file, and gives it to the next when the last process that
+ * has this one open ends, however it ends: flock(2).
+ * @param seconds how long to wait.
+ * @throws GatewayError (conflict) if it waits in vain.
  */
-export async function withLock<T>(system: System, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  system: System,
+  work: () => Promise<T>,
+  seconds = patience,
+): Promise<T> {
   const path = at(system, lockFile);
   await mkdir(dirname(path), { recursive: true });
-  const end = performance.now() + patience;
-  while (!(await take(path))) {
-    if (performance.now() > end)
-      throw new GatewayError(
-        'Another change of the settings is under way, and does not end',
-        `See what it does: journalctl -u pi-gateway-helper; its process is in ${lockFile}`,
-        'conflict',
-      );
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  // Not emptied: who holds it has written its process there.
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   try {
+    await take(file, seconds);
+    await file.truncate();
+    await file.write(`${process.pid}\n`, 0);
     return await work();
   } finally {
-    await rm(path, { force: true });
+    // Other programs that this process starts do not have it open: node opens all with O_CLOEXEC.
+    await file.close();
   }
 }
 
-async function take(path: string): Promise<boolean> {
-  const own = `${path}.${randomUUID()}`;
-  try {
-    // A link is there with its content or not at all; a new file would be empty first.
-    await writeFile(own, String(process.pid), { mode: 0o600 });
-    await link(own, path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    await rm(own, { force: true });
-  }
-  const holder = Number((await readFile(path, 'utf8').catch(() => '')) || Number.NaN);
-  if (Number.isInteger(holder) && !isAlive(holder)) {
-    // Of several that see it, one moves it away.
-    await rename(path, `${path}.dead`).catch(() => undefined);
-    await rm(`${path}.dead`, { force: true });
-  }
-  return false;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
+/** Node has no flock(2). flock(1) takes it for what both have open, and leaves it there when it ends. */
+async function take(file: FileHandle, seconds: number): Promise<void> {
+  const waits = spawn(
+    'flock',
+    ['--exclusive', '--timeout', String(seconds), '--conflict-exit-code', String(inVain), '3'],
+    { stdio: ['ignore', 'ignore', 'pipe', file.fd], env: { PATH: '/usr/bin:/bin' } },
+  );
+  let said = '';
+  waits.stderr?.on('data', (data: Buffer) => {
+    said += data.toString();
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    waits.once('error', reject);
+    waits.once('close', resolve);
+  });
+  if (code === 0) return;
+  if (code !== inVain) throw new Error(`flock failed: ${said.trim() || `exit code ${code}`}`);
+  throw new GatewayError(
+    'Another change of the settings is under way, and does not end',
+    `See what it does: journalctl -u pi-gateway-helper; its process is in ${lockFile}`,
+    'conflict',
+  );
 }
