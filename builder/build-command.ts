@@ -7,25 +7,37 @@ import { readState } from './state.ts';
 import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
 import { Progress } from './ui/progress.ts';
 
-/** The build command inside its namespace: progress on stderr, the result on stdout. */
-export async function runBuild(
-  o: Omit<BuildRequest, 'progress'> & { json: boolean },
-): Promise<void> {
+/** Progress on stderr, with the times of the image's last build. */
+export async function plainProgress(cache: string, name: string): Promise<Progress> {
   const stream = process.stderr;
-  const { seconds } = await readState(resolve(o.root, o.config.paths.cache), o.config.name);
-  const progress = new Progress({
+  const { seconds } = await readState(cache, name);
+  return new Progress({
     stream,
     live: stream.isTTY === true && !process.env.CI && process.env.TERM !== 'dumb',
     color: wantsColor(stream),
     expected: seconds,
   });
+}
+
+/** Ends with the right code and a word on what stays. */
+export function endOnSignals(): void {
   // The kernel takes mounts and processes down with this namespace; only the half-written image
   // and the registration at the kernel are left to take back, and the next build does both.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => {
-      stream.write('\nInterrupted. Finished layers are kept; the next build goes on from them.\n');
+      process.stderr.write(
+        '\nInterrupted. Finished layers are kept; the next build goes on from them.\n',
+      );
       process.exit(exitCode.interrupted);
     });
+}
+
+/** The build command inside its namespace: progress on stderr, the result on stdout. */
+export async function runBuild(
+  o: Omit<BuildRequest, 'progress'> & { json: boolean },
+): Promise<void> {
+  const progress = await plainProgress(resolve(o.root, o.config.paths.cache), o.config.name);
+  endOnSignals();
   try {
     const result = await build({ ...o, progress });
     await giveToCaller(resolve(o.root, o.config.paths.output));

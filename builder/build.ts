@@ -24,11 +24,14 @@ import {
 } from './layer/apply.ts';
 import { type LayerName, Sharing, type ShowStep } from './layer/sharing.ts';
 import type { LayerStore } from './layer/store.ts';
+import { LockGuard, type LockUse, layerPackages, treeMirrors } from './lock/guard.ts';
+import { aptPreferences, contentState } from './lock/lock-file.ts';
 import { type PreparedStage, prepareStage } from './overlay/prepare.ts';
 import { digestOf } from './plan/digest.ts';
 import { type LayerInputs, type LayerStep, type PackageStep, planLayers } from './plan/plan.ts';
 import type { LoadedStage } from './stages.ts';
 import { type BuildState, readState, writeState } from './state.ts';
+import { fetchLines } from './tools/mirror.ts';
 import { ensureTools, findTools, type Tools } from './tools/tools.ts';
 import type { Progress, Step } from './ui/progress.ts';
 
@@ -46,13 +49,28 @@ export type BuildRequest = {
   spaceCheck: boolean;
   /** Stop when the raw image is there. */
   rawOnly: boolean;
+  /** Take just what is locked. */
+  lock?: LockUse | undefined;
   progress: Progress;
+};
+
+/** What `lock update` records. */
+export type MadePackages = {
+  tools: Tools;
+  base: Base;
+  /** The layer of the Debian base. */
+  baseLayer: string | undefined;
+  archiveState: string;
+  steps: readonly PackageStep[];
+  store: LayerStore;
 };
 
 export type BuildResult = {
   artifacts: Artifacts | undefined;
   image: string;
   base: Base;
+  /** Of the stages, lowest first. */
+  layers: readonly LayerName[];
   /** Seconds until the raw image was there. */
   rawSeconds: number;
   seconds: number;
@@ -69,6 +87,9 @@ type Build = BuildRequest & {
   /** Layers of other machines, and ours for them. */
   sharing: Sharing;
   state: BuildState;
+  /** Names the state of the package archives that layers are made at. */
+  archiveState: string;
+  guard?: LockGuard;
   started: number;
 };
 
@@ -76,7 +97,13 @@ type Build = BuildRequest & {
 export async function build(request: BuildRequest): Promise<BuildResult> {
   const { refresh, spaceCheck } = request;
   const cache = resolve(request.root, request.config.paths.cache);
-  const host = await BuildHost.open({ cache, refresh, spaceCheck, slots: 1 });
+  const host = await BuildHost.open({
+    cache,
+    refresh,
+    spaceCheck,
+    slots: 1,
+    archiveState: request.lock?.lock.archive.state,
+  });
   try {
     return await buildOn(host, request);
   } finally {
@@ -86,6 +113,32 @@ export async function build(request: BuildRequest): Promise<BuildResult> {
 
 /** Runs one image's build on a host that it may share with others; each has a name of its own. */
 export async function buildOn(host: BuildHost, request: BuildRequest): Promise<BuildResult> {
+  return await withBuild(host, request, runSteps);
+}
+
+/** Makes tools, base and the layers of packages alone, and says what they are. */
+export async function buildPackages(host: BuildHost, request: BuildRequest): Promise<MadePackages> {
+  return await withBuild(host, request, async (b) => {
+    const ground = await layGround(b);
+    const { tools, base } = ground;
+    const steps = ground.steps.filter((step) => step.kind === 'packages');
+    await makeLayers(b, ground, steps);
+    return {
+      tools,
+      base,
+      baseLayer: base.kind === 'debian' ? debianLayer(b.config, tools, b.archiveState) : undefined,
+      archiveState: b.archiveState,
+      steps,
+      store: b.store,
+    };
+  });
+}
+
+async function withBuild<T>(
+  host: BuildHost,
+  request: BuildRequest,
+  work: (b: Build) => Promise<T>,
+): Promise<T> {
   const { config, root } = request;
   const { cache } = host;
   const output = resolve(root, config.paths.output, config.name);
@@ -113,10 +166,11 @@ export async function buildOn(host: BuildHost, request: BuildRequest): Promise<B
       }),
     ),
     state: request.refresh ? { ...old, base: null } : old,
+    archiveState: host.archiveState,
     started: performance.now(),
   };
   try {
-    return await runSteps(b);
+    return await work(b);
   } finally {
     await rm(b.scratch, { recursive: true, force: true });
     await writeState(cache, config.name, {
@@ -144,29 +198,137 @@ function turn<T>(b: Build, name: string, work: (ui: Step) => Promise<T>): Promis
   return b.host.slot(() => b.progress.step(name, work));
 }
 
-async function runSteps(b: Build): Promise<BuildResult> {
-  const { config, progress } = b;
-  const tools = await makeTools(b);
-  const base = await makeBase(b, tools);
-  progress.say(`Base: ${base.description}`);
-  const sourceDateEpoch = epochOf(config, base);
+/** What an image's own layers stand on, and which they are. */
+type Ground = {
+  tools: Tools;
+  base: Base;
+  sourceDateEpoch: number;
+  gateway: GatewayConfig;
+  stages: readonly PreparedStage[];
+  steps: readonly LayerStep[];
+  maker: LayerMaker;
+};
+
+async function layGround(b: Build): Promise<Ground> {
   const gateway = gatewayConfig(
-    config,
+    b.config,
     b.stages.map((stage) => stage.definition),
   );
   const stages = await prepareStages(b.root, b.stages, gateway);
-  const steps = planLayers({
+  if (b.lock) {
+    b.guard = new LockGuard(b.lock, stages);
+    b.config = b.guard.config(b.config);
+    await refuseEarly(b, b.guard, stages, gateway);
+  }
+  const tools = await makeTools(b);
+  const base = await makeBase(b, tools);
+  b.guard?.checkImage(base);
+  b.progress.say(`Base: ${base.description}`);
+  const sourceDateEpoch = epochOf(b.config, base);
+  const plan = () => planOn(b, tools, base, stages, gateway);
+  let steps = plan();
+  if (b.guard && (await lockedSoFar(b, b.guard, steps)) === 'others') {
+    b.archiveState = contentState(b.guard.lock);
+    steps = plan();
+  }
+  const maker = new LayerMaker(b, tools, base, sourceDateEpoch);
+  return { tools, base, sourceDateEpoch, gateway, stages, steps, maker };
+}
+
+function planOn(
+  b: Build,
+  tools: Tools,
+  base: Base,
+  stages: readonly PreparedStage[],
+  gateway: GatewayConfig,
+): LayerStep[] {
+  return planLayers({
     baseDigest: base.digest,
     stages,
-    pins: config.apt.pin,
-    freshness: b.host.archiveState,
-    sourceDateEpoch,
+    pins: b.config.apt.pin,
+    freshness: b.archiveState,
+    sourceDateEpoch: epochOf(b.config, base),
     toolsDigest: tools.digest,
     config: gateway,
   });
+}
+
+/**
+ * What the layers of packages that the cache has hold, up to the first that it lacks: `others` than the
+ * locked packages, or these.
+ */
+async function lockedSoFar(
+  b: Build,
+  guard: LockGuard,
+  steps: readonly LayerStep[],
+): Promise<'others' | { have: Record<string, string> | undefined; all: boolean }> {
+  let have: Record<string, string> | undefined;
+  for (const step of steps.filter((one) => one.kind === 'packages')) {
+    if (!(await b.store.find(step.digest))) return { have, all: false };
+    have = (await layerPackages(join(b.store.directory, b.store.tree(step.digest)))) ?? have;
+    if (have && !guard.fits(have)) return 'others';
+  }
+  return { have, all: true };
+}
+
+/** Of the states whose layers may be the locked ones: the one whose base is, or can be made. */
+async function lockedState(b: Build, guard: LockGuard, tools: Tools): Promise<string> {
+  const [state, content] = guard.states;
+  for (const one of guard.states) {
+    const layer = debianLayer(b.config, tools, one);
+    if (!(await b.store.find(layer))) continue;
+    const tree = join(b.store.directory, b.store.tree(layer));
+    if (await guard.fitsBase(tree)) return one;
+  }
+  return (await b.store.find(debianLayer(b.config, tools, state))) ? content : state;
+}
+
+/** Refuses before anything is made what the archive no longer has, unless layers of the cache have it. */
+async function refuseEarly(
+  b: Build,
+  guard: LockGuard,
+  stages: readonly PreparedStage[],
+  gateway: GatewayConfig,
+): Promise<void> {
+  // The archives of an image base are known to the image alone: they are asked from within it.
+  if (guard.lock.base.kind !== 'debian') return;
+  const { debian } = b.config;
+  if (!(await findTools(b.cache, debian))) await b.sharing.pullTools(debian, shown(b));
+  const tools = await findTools(b.cache, debian, guard.toolPins);
+  let have: Record<string, string> = {};
+  if (tools) {
+    b.archiveState = await lockedState(b, guard, tools);
+    await b.sharing.pullBase(debianLayer(b.config, tools, b.archiveState), shown(b));
+    const base = await findDebian(b.config, tools, b.store, b.archiveState);
+    if (base) {
+      have = (await layerPackages(join(b.store.directory, base.layers[0] ?? ''))) ?? {};
+      const steps = planOn(b, tools, base, stages, gateway);
+      const packages = steps.filter((step) => step.kind === 'packages');
+      await b.sharing.pullLayers(
+        'layers',
+        packages.map((step) => step.digest),
+        shown(b),
+      );
+      const found = await lockedSoFar(b, guard, steps);
+      if (found !== 'others') {
+        if (found.all) return;
+        have = found.have ?? have;
+      }
+    }
+  }
+  await b.progress.step('check the lock', () =>
+    guard.checkArchive(b.cache, debian, { tools: tools === undefined, have }),
+  );
+}
+
+/** Makes the layers, or finds them; returns the trees, lowest first, and those that an initramfs is of. */
+async function makeLayers(
+  b: Build,
+  { base, gateway, maker }: Ground,
+  steps: readonly LayerStep[],
+): Promise<{ names: string[]; flagged: string[] }> {
   const names = [...base.layers];
   const flagged: string[] = [];
-  const maker = new LayerMaker(b, tools, base, sourceDateEpoch);
   await b.sharing.pullLayers(
     'layers',
     steps.map((step) => step.digest),
@@ -178,22 +340,30 @@ async function runSteps(b: Build): Promise<BuildResult> {
       step.digest,
       step.inputs,
       names,
-      (session, ui) =>
+      (session, ui, lists) =>
         step.kind === 'packages'
-          ? installStage(maker, session, step, ui)
+          ? installStage(b, maker, session, step, ui, lists)
           : applyConfig(session, step.stage, gateway),
       step.stage.stage.definition.name,
     );
     names.push(b.store.tree(step.digest));
     if (facts.initramfs === true) flagged.push(step.digest);
   }
+  return { names, flagged };
+}
+
+async function runSteps(b: Build): Promise<BuildResult> {
+  const ground = await layGround(b);
+  const { config, progress } = b;
+  const { tools, base, sourceDateEpoch, stages, steps, maker } = ground;
+  const { names, flagged } = await makeLayers(b, ground, steps);
   await bootLayer(b, maker, base, names, flagged);
   const last = await sealLayer(b, maker, base, names, steps, sourceDateEpoch);
   const image = await makeImage(b, tools, base, names, last, sourceDateEpoch);
   const rawSeconds = (performance.now() - b.started) / 1000;
   const artifacts = b.rawOnly
     ? undefined
-    : await b.host.slot(() =>
+    : await b.host.slot(async () =>
         writeArtifacts({
           directory: b.output,
           image: image.path,
@@ -203,15 +373,20 @@ async function runSteps(b: Build): Promise<BuildResult> {
           tools,
           stages: stages.map((stage) => stage.stage.definition),
           packages: image.packages,
-          layers: [...steps.map((step) => ({ id: step.id, digest: step.digest }))],
+          layers: steps.map(({ id, digest }) => ({ id, digest })),
           sourceDateEpoch,
+          archiveState: b.archiveState,
+          mirrors:
+            base.kind === 'debian'
+              ? await treeMirrors(join(b.store.directory, base.layers[0] ?? ''))
+              : undefined,
           progress,
           log: join(b.logs, 'artifacts.log'),
           started: b.started,
           resources: () => b.host.meter.peaks(),
         }),
       );
-  const own = debianLayer(config, tools, b.host.archiveState);
+  const own = debianLayer(config, tools, b.archiveState);
   const layers = [
     ...(base.kind === 'debian' ? [{ id: 'base debian', digest: own }] : []),
     ...maker.made,
@@ -224,6 +399,7 @@ async function runSteps(b: Build): Promise<BuildResult> {
     artifacts,
     image: image.path,
     base,
+    layers: steps.map(({ id, digest }) => ({ id, digest })),
     rawSeconds,
     seconds: (performance.now() - b.started) / 1000,
   };
@@ -257,21 +433,24 @@ export async function prepareStages(
 }
 
 async function makeTools(b: Build): Promise<Tools> {
-  const known = await findTools(b.cache, b.config.debian);
+  const pins = b.guard?.toolPins;
+  const known = await findTools(b.cache, b.config.debian, pins);
   if (known) {
     b.progress.cached('tools');
     return known;
   }
   return await b.host.once(`tools ${digestOf(b.config.debian)}`, async () => {
     await b.host.prepare();
-    await b.sharing.pullTools(b.config.debian, shown(b));
-    const pulled = await findTools(b.cache, b.config.debian);
+    if (!(await findTools(b.cache, b.config.debian)))
+      await b.sharing.pullTools(b.config.debian, shown(b));
+    const pulled = await findTools(b.cache, b.config.debian, pins);
     if (pulled) return pulled;
     return await turn(b, 'tools', () =>
       ensureTools(b.cache, b.config.debian, {
         keyring: b.config.debian.keyring,
         log: join(b.logs, 'tools.log'),
         scratch: b.scratch,
+        pins,
       }),
     );
   });
@@ -319,6 +498,7 @@ async function makeBase(b: Build, tools: Tools): Promise<Base> {
 }
 
 function rememberedSource(b: Build, list: string, index: number): RemoteImage | undefined {
+  if (b.guard) return b.guard.image;
   const last = b.state.base;
   if (last?.list !== list || last.index !== index) return undefined;
   return 'url' in last.source ? last.source : undefined;
@@ -329,7 +509,8 @@ function describeChoice(choice: Config['base'][number] | undefined): string {
 }
 
 async function debianBase(b: Build, tools: Tools): Promise<Base> {
-  const freshness = b.host.archiveState;
+  if (b.guard) b.archiveState = await lockedState(b, b.guard, tools);
+  const freshness = b.archiveState;
   const known = await findDebian(b.config, tools, b.store, freshness);
   if (known) {
     b.progress.cached('base debian');
@@ -347,6 +528,8 @@ async function debianBase(b: Build, tools: Tools): Promise<Base> {
         scratch: b.scratch,
         log: join(b.logs, 'base.log'),
         onLine: (line) => ui.note(line),
+        pins: b.guard?.pins,
+        check: (versions) => b.guard?.checkInstalled(versions, "step 'base debian'"),
       }),
     );
   });
@@ -354,6 +537,9 @@ async function debianBase(b: Build, tools: Tools): Promise<Base> {
   if (!made) throw new Error('the Debian base is not in the store after it was made');
   return made;
 }
+
+/** `lists` is the folder of apt's package lists that the session uses. */
+type LayerWork = (session: Session, ui: Step, lists: string) => Promise<void>;
 
 /** Makes layers on top of others, or finds them. */
 class LayerMaker {
@@ -364,19 +550,27 @@ class LayerMaker {
   /** Every layer so far, lowest first. */
   readonly made: LayerName[] = [];
   #updated = false;
+  /** Sources of a snapshot mirror; by default those of the image. */
+  readonly #sources: string | undefined;
 
   constructor(b: Build, tools: Tools, base: Base, epoch: number) {
+    const { debian } = b.config;
+    if (base.kind === 'debian' && debian.snapshot !== null)
+      this.#sources = fetchLines(debian, {})
+        .map((line) => `${line}\n`)
+        .join('');
     this.#b = b;
     this.#tools = tools;
     this.#epoch = epoch;
     this.#kind = base.kind;
   }
 
-  /** Fetches the package lists, once a build. */
-  async update(session: Session): Promise<void> {
-    if (this.#updated) return;
+  /** Fetches the package lists, once a build; true if it did. */
+  async update(session: Session): Promise<boolean> {
+    if (this.#updated) return false;
     await session.run('apt-get', ['update']);
     this.#updated = true;
+    return true;
   }
 
   /** @returns the layer's facts. */
@@ -385,7 +579,7 @@ class LayerMaker {
     digest: string,
     inputs: LayerInputs,
     below: readonly string[],
-    work: (session: Session, ui: Step) => Promise<void>,
+    work: LayerWork,
     stageName?: string,
   ): Promise<Record<string, unknown>> {
     const b = this.#b;
@@ -411,7 +605,7 @@ class LayerMaker {
     id: string,
     digest: string,
     below: readonly string[],
-    work: (session: Session, ui: Step) => Promise<void>,
+    work: LayerWork,
     stageName: string | undefined,
   ): Promise<Record<string, unknown>> {
     const b = this.#b;
@@ -429,10 +623,12 @@ class LayerMaker {
         aptCache,
         log,
         sourceDateEpoch: this.#epoch,
+        preferences: b.guard && aptPreferences(b.guard.pins),
+        sources: this.#sources,
         onLine: (line) => ui.note(line),
       });
       try {
-        await work(session, ui);
+        await work(session, ui, join(aptCache, 'lists'));
       } catch (error) {
         if (stageName && b.shell === stageName) await openShell(session, messageOf(error));
         await session.close().catch(() => undefined);
@@ -480,15 +676,20 @@ function inStep(error: unknown, id: string, log: string): BuildError {
 }
 
 async function installStage(
+  b: Build,
   maker: LayerMaker,
   session: Session,
   step: PackageStep,
   ui: Step,
+  lists: string,
 ): Promise<void> {
   await session.purge(step.purge);
   ui.note('package lists');
-  await maker.update(session);
+  const updated = await maker.update(session);
+  const installed = async () => (await layerPackages(session.root)) ?? {};
+  if (updated && b.guard?.image) await b.guard.checkLists(lists, await installed());
   await session.install(step.packages);
+  b.guard?.checkInstalled(await installed(), `the stage's packages`);
 }
 
 /** Kernel command line, fstab and initramfs; again only if something that goes in changed. */

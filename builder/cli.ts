@@ -88,6 +88,7 @@ type BuildFlags = Common & {
   refresh?: boolean;
   rawOnly?: boolean;
   shell?: string;
+  locked?: boolean;
   spaceCheck: boolean;
 };
 
@@ -95,6 +96,7 @@ configured(program.command('build'))
   .description('build the image (root: asks for sudo)')
   .option('--dry-run', 'only say what would be done, as plan does')
   .option('--refresh', 'take the newest base and packages')
+  .option('--locked', 'take just what gateway.lock names, or refuse')
   .option('--raw-only', 'stop when the raw image is there: no compression, no manifests')
   .option('--shell <stage>', 'open a shell in the image when this stage failed or is applied')
   .option('--no-space-check', 'start even if the disk seems too small')
@@ -105,6 +107,10 @@ configured(program.command('build'))
   .action(async (o: BuildFlags) => {
     if (o.dryRun) return await showPlan(o);
     const project = await openProject(o);
+    if (o.locked && o.refresh)
+      program.error('error: --locked and --refresh exclude each other; see lock update', {
+        exitCode: exitCode.usage,
+      });
     if (o.shell && !project.enabled.some((stage) => stage.definition.name === o.shell))
       program.error(`error: there is no stage '${o.shell}'`, { exitCode: exitCode.usage });
     if (!insideNamespace()) {
@@ -112,7 +118,11 @@ configured(program.command('build'))
       return;
     }
     const { runBuild } = await import('./build-command.ts');
+    const { requireLock, lockName } = await import('./lock/lock-file.ts');
     await runBuild({
+      lock: o.locked
+        ? { lock: await requireLock(join(root, lockName)), from: lockName, complete: true }
+        : undefined,
       root,
       config: project.loaded.config,
       stages: project.enabled,
@@ -146,6 +156,102 @@ configured(program.command('plan'))
     '\nExamples:\n  pi-gateway-image plan\n  pi-gateway-image plan --explain-config --env production',
   )
   .action(showPlan);
+
+const lock = program
+  .command('lock')
+  .description('gateway.lock: base, packages and tools to the last version');
+configured(lock.command('update'))
+  .description('lock the newest packages and say what changed (root: asks for sudo)')
+  .option('--current', 'lock what the last build took, without asking for newer')
+  .option('--add', 'keep what is locked; add what this configuration needs beside it')
+  .option('--no-space-check', 'start even if the disk seems too small')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image lock update\n  pi-gateway-image lock update --add --env router',
+  )
+  .action(async (o: Common & { current?: boolean; add?: boolean; spaceCheck: boolean }) => {
+    const project = await openProject(o);
+    if (!insideNamespace()) {
+      process.exitCode = await runInNamespace();
+      return;
+    }
+    const { updateLock } = await import('./lock/command.ts');
+    const { diffLockText } = await import('./lock/compare.ts');
+    const { endOnSignals } = await import('./build-command.ts');
+    endOnSignals();
+    const result = await updateLock({
+      root,
+      config: project.loaded.config,
+      stages: project.enabled,
+      current: o.current ?? false,
+      add: o.add ?? false,
+      spaceCheck: o.spaceCheck,
+    });
+    print(o, result, () =>
+      result.written
+        ? `${diffLockText(result.diff)}\nWritten: ${result.lock}`
+        : 'gateway.lock has the newest of everything; it stays as it is.',
+    );
+  });
+configured(lock.command('check'))
+  .description('compare the lock with the configuration and with what the archive has')
+  .action(async (o: Common) => {
+    const project = await openProject(o);
+    const { checkLock, lockCheckText } = await import('./lock/command.ts');
+    const check = await checkLock({
+      root,
+      config: project.loaded.config,
+      stages: project.enabled,
+    });
+    print(o, check, () => lockCheckText(check));
+    if (check.missing.length > 0) process.exitCode = exitCode.source;
+  });
+configured(lock.command('show'))
+  .description('list what is locked')
+  .action(async (o: Common) => {
+    const { lockName, requireLock } = await import('./lock/lock-file.ts');
+    const { lockShowText } = await import('./lock/command.ts');
+    const locked = await requireLock(join(root, lockName));
+    print(o, locked, () => lockShowText(locked));
+  });
+
+program
+  .command('verify <image>')
+  .description('build an image again from its manifest and compare it byte for byte (root)')
+  .requiredOption('--rebuild', 'rebuild it: so far the only way to verify here')
+  .option('--cache <folder>', 'believe the layers of this cache; by default an empty one')
+  .option('--keep <file>', 'keep the rebuilt raw image as this file')
+  .option('--no-space-check', 'start even if the disk seems too small')
+  .option('--json', 'print JSON for machines')
+  .addHelpText(
+    'after',
+    `
+The image lies beside its manifest.json, or the manifest itself is given. Exit code 1: it is another image;
+what differs is told down to the files.
+
+Examples:
+  pi-gateway-image verify --rebuild output/pi-gateway/pi-gateway.img.xz
+  pi-gateway-image verify --rebuild release/manifest.json --json`,
+  )
+  .action(
+    async (image: string, o: Common & { cache?: string; keep?: string; spaceCheck: boolean }) => {
+      const { loaded } = await openProject({});
+      if (!insideNamespace()) {
+        process.exitCode = await runInNamespace();
+        return;
+      }
+      const { runRebuild } = await import('./verify/command.ts');
+      await runRebuild({
+        root,
+        target: resolve(image),
+        projectCache: resolve(root, loaded.config.paths.cache),
+        cache: o.cache === undefined ? undefined : resolve(o.cache),
+        keep: o.keep === undefined ? undefined : resolve(o.keep),
+        spaceCheck: o.spaceCheck,
+        json: o.json ?? false,
+      });
+    },
+  );
 
 configured(program.command('boot'))
   .description('boot the last image in QEMU; the image stays as it is')

@@ -8,7 +8,7 @@ import { writeBmap } from '../image/bmap.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { Resources } from '../resources.ts';
 import { replaceFile } from '../state.ts';
-import type { Tools } from '../tools/tools.ts';
+import { hostArchitecture, type Tools } from '../tools/tools.ts';
 import { megabytes } from '../ui/present.ts';
 import type { Progress, StepTiming } from '../ui/progress.ts';
 import { compressImage, fileDigest, suffix } from './compress.ts';
@@ -34,6 +34,10 @@ export type ArtifactRequest = {
   packages: Record<string, string>;
   layers: readonly { id: string; digest: string }[];
   sourceDateEpoch: number;
+  /** Names the state of the package archives that the layers were made at. */
+  archiveState: string;
+  /** The mirrors that the Debian base names. */
+  mirrors: { mirror: string | null; security_mirror: string | null } | undefined;
   progress: Progress;
   log: string;
   /** performance.now() at the start of the build. */
@@ -156,18 +160,21 @@ function buildManifest(
     artifacts_digest: digest,
     image_digest: o.imageDigest,
     source_date_epoch: o.sourceDateEpoch,
+    archive_state: o.archiveState,
     base: {
       kind: o.base.kind,
       description: o.base.description,
       digest: o.base.digest,
       init_format: o.base.initFormat,
       source: o.base.source,
+      mirrors: o.mirrors,
     },
     config: o.config,
     stages: o.stages.map(({ name, summary: text }) => ({ name, summary: text })),
     layers: o.layers,
     packages: o.packages,
     tools: o.tools.versions,
+    tools_architecture: hostArchitecture,
     artifacts: files,
     durations: o.progress.timings.map((timing) => ({ ...timing, seconds: round(timing.seconds) })),
     seconds: round((performance.now() - o.started) / 1000),

@@ -128,6 +128,17 @@ export class LockGuard {
     return driftOf(installed, this.pins, this.#use.complete).length === 0;
   }
 
+  /** True if the tree is a Debian base of the locked packages that names the locked mirrors. */
+  async fitsBase(tree: string): Promise<boolean> {
+    const { archive } = this.lock;
+    const mirrors = await treeMirrors(tree);
+    return (
+      this.fits((await layerPackages(tree)) ?? {}) &&
+      (archive.mirror === null || archive.mirror === mirrors.mirror) &&
+      (archive.security_mirror === null || archive.security_mirror === mirrors.security_mirror)
+    );
+  }
+
   /** @throws BuildError that names each installed package that is not the locked one. */
   checkInstalled(installed: Record<string, string>, where: string): void {
     refuseDrift(driftOf(installed, this.pins, this.#use.complete), where, this.#use.from);
