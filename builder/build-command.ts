@@ -40,7 +40,7 @@ export async function runBuild(
   endOnSignals();
   try {
     const result = await build({ ...o, progress });
-    await giveToCaller(resolve(o.root, o.config.paths.output));
+    await giveToCaller(o.root, o.config.paths.output);
     if (o.json) {
       process.stdout.write(
         `${JSON.stringify({ image: result.image, base: result.base.description, base_digest: result.base.digest, raw_seconds: result.rawSeconds, seconds: result.seconds, steps: progress.timings, artifacts: result.artifacts?.files ?? [] }, null, 2)}\n`,
@@ -81,7 +81,8 @@ function report(
 }
 
 /** Built by root through sudo, the results are the caller's. */
-async function giveToCaller(directory: string): Promise<void> {
+export async function giveToCaller(root: string, folder: string): Promise<void> {
+  const directory = resolve(root, folder);
   const [uid, gid] = [Number(process.env.SUDO_UID), Number(process.env.SUDO_GID)];
   if (!uid || !gid) return;
   const names = await readdir(directory, { recursive: true });

@@ -17,6 +17,11 @@ afterAll(() => rm(folder, { recursive: true }));
 const commands = [
   ['build'],
   ['plan'],
+  ['lock', 'update'],
+  ['lock', 'check'],
+  ['lock', 'show'],
+  ['matrix'],
+  ['verify'],
   ['boot'],
   ['inspect'],
   ['diff'],

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
@@ -8,6 +9,7 @@ import { explainConfig } from './config/explain.ts';
 import { extensionsOf } from './config/extensions.ts';
 import { configJsonSchema } from './config/json-schema.ts';
 import { type LoadedConfig, loadConfig } from './config/load.ts';
+import { parseSource } from './config/source.ts';
 import { exitCode } from './errors.ts';
 import type { PersonalizeFlags } from './personalize/command.ts';
 import { orderStages } from './plan/order.ts';
@@ -16,7 +18,12 @@ import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
-type Common = { json?: boolean; config?: string; env?: string; set?: string[] };
+type Common = {
+  json?: boolean;
+  config?: string | undefined;
+  env?: string | undefined;
+  set?: string[];
+};
 
 type Project = { loaded: LoadedConfig; all: LoadedStage[]; enabled: LoadedStage[] };
 
@@ -40,6 +47,16 @@ async function openProject(o: Common): Promise<Project> {
       })),
   );
   return { loaded, all, enabled };
+}
+
+/** True if an environment sets this key; one that cannot be read is told by {@link loadConfig}. */
+function environmentSets(env: string, key: string): boolean {
+  try {
+    const text = readFileSync(join(root, 'environments', `${env}.yaml`), 'utf8');
+    return key in parseSource(text, env).value;
+  } catch {
+    return false;
+  }
 }
 
 function print(o: Common, data: unknown, text: () => string): void {
@@ -156,6 +173,61 @@ configured(program.command('plan'))
     '\nExamples:\n  pi-gateway-image plan\n  pi-gateway-image plan --explain-config --env production',
   )
   .action(showPlan);
+
+configured(program.command('matrix [file]'))
+  .description('build all variants of matrix: in gateway.yaml side by side (root: asks for sudo)')
+  .option('--jobs <n>', 'steps that run side by side; by default as cores and memory allow')
+  .option('--refresh', 'take the newest base and packages')
+  .option('--locked', 'take just what gateway.lock names, or refuse')
+  .option('--raw-only', 'stop when the raw images are there')
+  .option('--no-space-check', 'start even if the disk seems too small')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image matrix\n  pi-gateway-image matrix fleet.yaml --jobs 1 --set image.compress=zstd',
+  )
+  .action(async (file: string | undefined, o: BuildFlags & { jobs?: string }) => {
+    const config = file ?? o.config;
+    const { checkVariants, slotsFor, variantLayers } = await import('./matrix/variants.ts');
+    const plain = (await openProject({ ...o, config })).loaded.config;
+    const jobs = o.jobs === undefined ? undefined : Number(o.jobs);
+    if (Object.keys(plain.matrix).length === 0)
+      program.error('error: there is no matrix: in the configuration (docs/reproducible.md)', {
+        exitCode: exitCode.usage,
+      });
+    if (jobs !== undefined && !(Number.isInteger(jobs) && jobs > 0))
+      program.error('error: --jobs wants a number of at least 1', { exitCode: exitCode.usage });
+    const builds = [];
+    for (const { variant, env, sets } of variantLayers(plain.matrix, {
+      name: plain.name,
+      sets: o.set ?? [],
+      namedByEnv: (env) => environmentSets(env, 'name'),
+    })) {
+      const { loaded, enabled } = await openProject({ config, env, set: sets });
+      builds.push({ variant, config: { ...loaded.config, matrix: {} }, stages: enabled });
+    }
+    checkVariants(
+      builds.map(({ variant, config: { name, paths } }) => ({ variant, name, cache: paths.cache })),
+    );
+    if (!insideNamespace()) {
+      process.exitCode = await runInNamespace();
+      return;
+    }
+    const { runMatrix } = await import('./matrix/command.ts');
+    const { requireLock, lockName } = await import('./lock/lock-file.ts');
+    await runMatrix({
+      root,
+      cache: resolve(root, plain.paths.cache),
+      builds,
+      slots: jobs ?? slotsFor(availableParallelism(), process.availableMemory()),
+      refresh: o.refresh ?? false,
+      rawOnly: o.rawOnly ?? false,
+      spaceCheck: o.spaceCheck,
+      lock: o.locked
+        ? { lock: await requireLock(join(root, lockName)), from: lockName, complete: true }
+        : undefined,
+      json: o.json ?? false,
+    });
+  });
 
 const lock = program
   .command('lock')

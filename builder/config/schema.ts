@@ -169,6 +169,20 @@ const top = {
     })
     .prefault({})
     .describe('Layers that several machines share (docs/layer-store.md)'),
+  matrix: z
+    .record(
+      z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'must be of a-z, 0-9 and -'),
+      z.strictObject({
+        env: z.string().optional().describe('Environment: environments/<env>.yaml'),
+        name: z.string().optional().describe('Name of the image; by default <name>-<variant>'),
+        set: z
+          .record(z.string(), z.unknown())
+          .optional()
+          .describe('Values by dotted path, e.g. stages.ssh.port: 2222'),
+      }),
+    )
+    .default({})
+    .describe('Images that `matrix` builds side by side from this configuration'),
   extensions: z
     .array(z.string().min(1))
     .default([])

@@ -18,6 +18,8 @@ export type ProgressOptions = {
   color: boolean;
   /** Seconds that each step took the last time, for the remaining time. */
   expected?: Record<string, number>;
+  /** What plain lines begin with, where several images are built at once. */
+  label?: string;
   /** File that gets each plain line too. */
   log?: string;
 };
@@ -122,7 +124,8 @@ export class Progress {
   }
 
   #plain(text: string): void {
-    const stamped = `${new Date().toISOString().slice(11, 19)} ${text}\n`;
+    const label = this.#o.label === undefined ? '' : `[${this.#o.label}] `;
+    const stamped = `${new Date().toISOString().slice(11, 19)} ${label}${text}\n`;
     this.#o.stream.write(stamped);
     if (this.#o.log) appendFileSync(this.#o.log, stamped);
   }
