@@ -28,6 +28,16 @@ const unneeded = [
   'e2scrub_all.timer',
   'ctrl-alt-del.target',
   'debug-shell.service',
+  // What makes a start longer, and serves machines of other kinds.
+  'systemd-binfmt.service', // programs of other processors
+  'proc-sys-fs-binfmt_misc.automount',
+  'systemd-network-generator.service', // networks of the kernel command line
+  'systemd-udev-load-credentials.service', // udev rules from a hypervisor
+  'modprobe@drm.service', // a graphical login
+  'modprobe@efi_pstore.service', // crash records in a PC's firmware
+  'systemd-pstore.service',
+  'sys-fs-fuse-connections.mount', // controls of user-space file systems
+  'dev-hugepages.mount',
 ];
 
 export const system = defineStage({
