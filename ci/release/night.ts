@@ -107,7 +107,7 @@ export async function night(o: NightOptions, work: NightWork): Promise<NightResu
     file: basename(new URL(imager.url).pathname),
     imager: {
       ...imager,
-      name: `${imager.name} ${id.slice(0, 10)}`,
+      name: `${imager.name} ${o.now.toISOString().slice(0, 16).replace('T', ' ')}`,
       description: `${imager.description}${work.bootTest ? '' : ' (not boot-tested)'}`,
     },
     retained: retained.map((one) => one.id),
