@@ -172,6 +172,7 @@ export async function runStream(
   } catch (error) {
     failure = { error };
     child.kill();
+    child.stdout.destroy(); // unread bytes would keep it open
   }
   const result = await child;
   options.signal?.throwIfAborted();

@@ -24,7 +24,7 @@ const overlayRecords = 'SCHILY.xattr.trusted.overlay.';
 const knownRecord =
   /^(path|linkpath|size|uid|gid|mtime|SCHILY\.xattr\.(security\.[\w.]+|user\.[^=]+|system\.posix_acl_(access|default)|trusted\.(?!overlay\.)[\w.]+))$/;
 
-/** Static device nodes of a Debian root (makedev(8)), by path, as major:minor: no layer has others. */
+/** Static device nodes of a Debian root (makedev(8)), by path, as major:minor: no tree has others. */
 const deviceNodes = new Map([
   ['./dev/console', '5:1'],
   ['./dev/full', '1:7'],
@@ -143,8 +143,9 @@ function checkPlace(entry: TarEntry, seen: ReadonlyMap<string, TarKind>): void {
 function checkKind(entry: TarEntry): void {
   const device = entry.kind === 'character device' || entry.kind === 'block device';
   const node = `${entry.major}:${entry.minor}`;
-  if (!device || (entry.kind === 'character device' && deviceNodes.get(entry.path) === node))
-    return;
+  // A layer is a root; the tools' one lies in a folder of that name.
+  const path = entry.path.replace(/^\.\/root\//, './');
+  if (!device || (entry.kind === 'character device' && deviceNodes.get(path) === node)) return;
   throw refused(`'${entry.path}' is a ${entry.kind} (${node})`);
 }
 

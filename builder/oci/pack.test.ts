@@ -153,6 +153,8 @@ describe('a layer', () => {
     const tree = join(folder, 'unfit');
     await mkdir(tree);
     await writeFile(join(tree, '.wh.x'), '');
+    // More than pipes hold: who stops reading must not wait for what was never read.
+    await writeFile(join(tree, 'large'), Buffer.alloc(20_000_000));
     await expect(packTree(tree, join(folder, 'unfit.zst'))).rejects.toThrow(
       /cannot be shared.*\.wh\.x/,
     );

@@ -50,6 +50,15 @@ export type TarPart = { type: 'entry'; entry: TarEntry } | { type: 'content'; by
  */
 export async function* readTar(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<TarPart> {
   const input = new BlockReader(bytes);
+  try {
+    yield* readMembers(input);
+  } finally {
+    // Whoever stops early must not leave the source waiting for a reader.
+    await input.close();
+  }
+}
+
+async function* readMembers(input: BlockReader): AsyncGenerator<TarPart> {
   let pax = new Map<string, Buffer>();
   for (;;) {
     const header = await input.take(tarBlock);
@@ -236,6 +245,10 @@ class BlockReader {
     const part = this.#held;
     this.#held = new Uint8Array();
     return part;
+  }
+
+  async close(): Promise<void> {
+    await this.#source.return?.();
   }
 
   async #next(): Promise<Uint8Array | undefined> {
