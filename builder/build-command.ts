@@ -2,7 +2,7 @@ import { chown, readdir } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 import { type Artifacts, nextSteps } from './artifact/artifacts.ts';
 import { type BuildRequest, build } from './build.ts';
-import { exitCode } from './errors.ts';
+import { exitCode, isErrno } from './errors.ts';
 import { readState } from './state.ts';
 import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
 import { Progress } from './ui/progress.ts';
@@ -81,10 +81,14 @@ function report(
 }
 
 /** Built by root through sudo, the results are the caller's. */
-export async function giveToCaller(root: string, folder: string): Promise<void> {
-  const directory = resolve(root, folder);
+export async function giveToCaller(root: string, path: string): Promise<void> {
+  const directory = resolve(root, path);
   const [uid, gid] = [Number(process.env.SUDO_UID), Number(process.env.SUDO_GID)];
   if (!uid || !gid) return;
-  const names = await readdir(directory, { recursive: true });
+  // A single file has nothing in it.
+  const names = await readdir(directory, { recursive: true }).catch((error) => {
+    if (isErrno(error, 'ENOTDIR')) return [];
+    throw error;
+  });
   for (const name of ['', ...names]) await chown(join(directory, name), uid, gid);
 }

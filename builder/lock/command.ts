@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { type BuildRequest, buildPackages } from '../build.ts';
-import { plainProgress } from '../build-command.ts';
+import { giveToCaller, plainProgress } from '../build-command.ts';
 import { gatewayConfig } from '../config/gateway.ts';
 import type { Config } from '../config/schema.ts';
 import { BuildError, exitCode } from '../errors.ts';
@@ -69,6 +69,7 @@ export async function updateLock(
     const recorded = await recordLock(made, { cache, config: o.config, old });
     const lock = o.add && old ? mergeLocks(old, recorded) : recorded;
     await writeLock(path, lock);
+    await giveToCaller(o.root, lockName);
     return { lock: path, written: true, diff: diffLocks(old, lock) };
   } finally {
     await host.close();

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileDigest } from '../artifact/compress.ts';
 import { formatOf, unpackImage } from '../base/unpack.ts';
 import { buildOn } from '../build.ts';
+import { giveToCaller } from '../build-command.ts';
 import { type Config, configSchema } from '../config/schema.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import { BuildHost } from '../host.ts';
@@ -56,9 +57,8 @@ export async function rebuild(o: RebuildRequest): Promise<Rebuild> {
   const image = o.target.endsWith('.json') ? await imageBeside(path, manifest) : o.target;
   if (image !== undefined) await checkImage(image, expected, path);
   const cache = o.cache ?? join(o.projectCache, 'tmp', `verify-${crypto.randomUUID()}`);
-  const output = await mkdtemp(join(dirname(cache), 'verify-output-')).catch(() =>
-    mkdtemp(join(tmpdir(), 'pi-gateway-verify-')),
-  );
+  // Below the scratch folder, which the next build clears if this one is killed.
+  const output = join(cache, 'tmp', 'verify-output');
   const { config, stages } = await project(o.root, manifest, { cache, output });
   const lock = manifestLock(manifest);
   try {
@@ -86,7 +86,10 @@ export async function rebuild(o: RebuildRequest): Promise<Rebuild> {
         same || image === undefined
           ? undefined
           : await o.progress.step('compare', () => explainImages(image, made.image));
-      if (o.keep !== undefined) await copyFile(made.image, o.keep);
+      if (o.keep !== undefined) {
+        await copyFile(made.image, o.keep);
+        await giveToCaller(o.root, o.keep);
+      }
       return {
         manifest: path,
         expected,
@@ -101,7 +104,6 @@ export async function rebuild(o: RebuildRequest): Promise<Rebuild> {
       await host.close();
     }
   } finally {
-    await rm(output, { recursive: true, force: true });
     if (o.cache === undefined) await rm(cache, { recursive: true, force: true });
   }
 }
