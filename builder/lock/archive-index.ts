@@ -6,10 +6,14 @@ import type { Config } from '../config/schema.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import { run } from '../exec.ts';
 import { fetchLines, hostMirrors } from '../tools/mirror.ts';
+import { hostArchitecture } from '../tools/tools.ts';
 import type { Pin } from './lock-file.ts';
 
 /** By package: each version that the archive has, as its signed index says. */
 export type ArchiveIndex = ReadonlyMap<string, readonly Pin[]>;
+
+/** The image's and, for the tools, the host's. */
+const architectures = [...new Set(['arm64', hostArchitecture])];
 
 const defaultKeyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
@@ -18,11 +22,7 @@ const defaultKeyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
  * checks their signature. Needs no root. A few seconds; unchanged lists are not fetched again.
  * @throws BuildError with code `source` if a list cannot be had or its signature does not hold.
  */
-export async function fetchIndex(
-  cache: string,
-  debian: Config['debian'],
-  architectures: readonly string[],
-): Promise<string> {
+export async function fetchIndex(cache: string, debian: Config['debian']): Promise<string> {
   const folder = join(cache, 'apt', 'index');
   const lines = fetchLines(debian, await hostMirrors());
   if (lines.length === 0)

@@ -116,7 +116,7 @@ export async function checkLock(o: LockProject): Promise<LockCheck> {
   const image = lock.base.kind === 'debian' ? imagePins(lock) : {};
   const tools = lock.tools[hostArchitecture] ?? {};
   const cache = resolve(o.root, o.config.paths.cache);
-  const lists = await fetchIndex(cache, debian, [...new Set(['arm64', hostArchitecture])]);
+  const lists = await fetchIndex(cache, debian);
   const missing: Missing[] = [];
   const newer: LockCheck['newer'] = [];
   const parts: [Pins, string][] = [

@@ -166,8 +166,7 @@ export class LockGuard {
   ): Promise<void> {
     const image = this.#needed(need.have);
     const tools = need.tools ? (this.toolPins ?? {}) : {};
-    const architectures = [...new Set(['arm64', hostArchitecture])];
-    const lists = await fetchIndex(cache, debian, architectures);
+    const lists = await fetchIndex(cache, debian);
     const missing = [
       ...missingFrom(image, await readIndex(lists, 'arm64', new Set(Object.keys(image)))),
       ...missingFrom(tools, await readIndex(lists, hostArchitecture, new Set(Object.keys(tools)))),

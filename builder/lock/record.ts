@@ -111,8 +111,7 @@ class Hashes {
     kind: Base['kind'],
     names: { arm64: readonly string[]; tools: readonly string[] },
   ): Promise<Hashes> {
-    const architectures = [...new Set(['arm64', hostArchitecture])];
-    const lists = await fetchIndex(o.cache, o.config.debian, architectures);
+    const lists = await fetchIndex(o.cache, o.config.debian);
     // An image base has archives of its own: its sessions' lists tell.
     const imageLists = kind === 'debian' ? lists : join(o.cache, 'apt', kind, 'lists');
     const archives = join(o.cache, 'apt', kind, 'archives');
