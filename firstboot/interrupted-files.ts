@@ -36,11 +36,11 @@ export function interruptedFiles(
       const file = await real.open(...args);
       const whole = file.writeFile.bind(file);
       file.writeFile = async (data) => {
-        const text = String(data);
-        await whole(text.slice(0, text.length / 2));
+        const bytes = Buffer.from(data instanceof Uint8Array ? data : String(data));
+        await whole(bytes.subarray(0, bytes.length / 2));
         await card.beforeChange();
         await file.truncate(0);
-        await file.write(text, 0);
+        await file.write(bytes, 0, bytes.length, 0);
       };
       return file;
     },

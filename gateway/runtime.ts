@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { at, type System } from '../firstboot/system.ts';
 import { type Alerts, startAlerts } from './alerts/alerts.ts';
 import { dashboardFolder } from './api/http/files.ts';
@@ -15,6 +16,7 @@ import { followSettings } from './settings/reading.ts';
 import { type Settings, settingsSchema } from './settings/schema.ts';
 import type { SettingsProblem } from './settings/view.ts';
 import { updateConditions } from './updates/conditions.ts';
+import { installedDashboard } from './updates/runtime/store.ts';
 import { version } from './version.ts';
 import { vpnConditions } from './vpn/server-state.ts';
 
@@ -102,7 +104,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(options.socket === undefined ? {} : { socket: options.socket }),
     version,
     // What is no folder has no files.
-    dashboard: facts.dashboard ? at(system, dashboardFolder) : '/dev/null',
+    dashboard: facts.dashboard ? await ownDashboard(system) : '/dev/null',
   });
 
   const use = (next: Settings) => {
@@ -124,6 +126,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         if (one.status === 'rejected') system.say(`At the end: ${String(one.reason)}`);
     },
   };
+}
+
+/** That of the runtime which runs, or the image's. */
+async function ownDashboard(system: System): Promise<string> {
+  const installed = at(system, installedDashboard);
+  const isThere = await stat(installed).catch(() => undefined);
+  return isThere ? installed : at(system, dashboardFolder);
 }
 
 /** A client whose keys are being replaced has two. */

@@ -5,7 +5,7 @@ import { BuildError, exitCode, messageOf } from '../errors.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { LoadedStage } from '../stages.ts';
 import { bundleAssets } from './assets.ts';
-import { type OverlayEntry, overlayDigest, renderOverlay } from './render.ts';
+import { type OverlayEntry, type OverlayFile, overlayDigest, renderOverlay } from './render.ts';
 
 /** A stage with everything that its layers are made from. */
 export type PreparedStage = {
@@ -60,10 +60,10 @@ export async function prepareStage(
 }
 
 /** One file for Debian trixie's nodejs (20), with everything it imports in it. */
-async function bundleProgram(
+export async function bundleProgram(
   entry: string,
   bundle: { path: string; mode?: number },
-): Promise<OverlayEntry> {
+): Promise<OverlayFile> {
   return {
     path: bundle.path,
     content: Buffer.from(await bundled(entry, 'the program')),

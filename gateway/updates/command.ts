@@ -2,11 +2,14 @@ import type { Command } from 'commander';
 import { localClient } from '../api/client.ts';
 import { GatewayError, requireRoot } from '../errors.ts';
 import { type Output, print, span, table } from '../terminal.ts';
+import { addRuntimeCommands } from './runtime/command.ts';
 import type { UpdateResult, UpdatesState } from './view.ts';
 
 /** pi-gateway update …, and reboot */
 export function addUpdateCommands(program: Command): void {
-  const update = program.command('update').description('updates of Debian packages');
+  const update = program
+    .command('update')
+    .description("updates of Debian packages, and of the gateway's own programs");
 
   update
     .command('status')
@@ -44,6 +47,8 @@ export function addUpdateCommands(program: Command): void {
       print(o, state, statusText(state, Date.now()));
       process.exitCode = state.last && !['ok', 'nothing'].includes(state.last.state) ? 1 : 0;
     });
+
+  addRuntimeCommands(update);
 
   program
     .command('reboot')

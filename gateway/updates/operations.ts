@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { defineOperation } from '../api/operation.ts';
+import { runtimeOperations } from './runtime/operations.ts';
 import { started, updateKinds, updatesState } from './view.ts';
 
 const getUpdates = defineOperation({
@@ -50,4 +51,10 @@ const reboot = defineOperation({
   run: (context) => context.call('system.reboot', {}),
 });
 
-export const updatesOperations = [getUpdates, refresh, applyUpdates, reboot] as const;
+export const updatesOperations = [
+  getUpdates,
+  refresh,
+  applyUpdates,
+  reboot,
+  ...runtimeOperations,
+] as const;

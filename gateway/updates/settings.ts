@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { refuseUnlessCertificates } from '../certificates.ts';
 
 /** `updates:` of /etc/pi-gateway/gateway.yaml. What is not set there is as the image was built. */
 
@@ -26,6 +27,21 @@ export const updateSettings = z.strictObject({
     .boolean({ error: 'must be true or false' })
     .default(true)
     .describe('Go back to the packages of before when an update has broken the gateway'),
+  runtime: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^https$/, error: 'must be an address that begins with https://' })
+        .optional()
+        .describe(
+          "List of the gateway's own programs, signed by a key of the image; off if not set",
+        ),
+      ca: z
+        .string()
+        .superRefine(refuseUnlessCertificates)
+        .optional()
+        .describe('Certificates (PEM) of authorities to trust there, besides the usual ones'),
+    })
+    .prefault({}),
 });
 
 export type UpdateSettings = z.output<typeof updateSettings>;

@@ -4,6 +4,7 @@ import { GatewayError } from '../errors.ts';
 import { defineVerb } from '../helper/verb.ts';
 import { lastResult } from './last.ts';
 import { automaticUpdates, pendingPackages, refreshedAt } from './packages.ts';
+import { runtimeVerbs } from './runtime/verbs.ts';
 import { started, type UpdatesState, updateKinds, updatesState } from './view.ts';
 
 const none = z.strictObject({});
@@ -20,6 +21,7 @@ const units = {
 } as const;
 
 export const updateVerbs = {
+  ...runtimeVerbs,
   'updates.list': defineVerb({
     summary: 'Lists updates that wait, and how the last ones went',
     args: none,

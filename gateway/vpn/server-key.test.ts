@@ -2,8 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { at, type System } from '../../firstboot/system.ts';
 import { publicKeyOf } from '../../firstboot/wireguard-keys.ts';
-import { addClient, handOver, rotateClient } from './clients.ts';
+import { addClient, rotateClient } from './clients.ts';
 import { serverText } from './command.ts';
+import { readConfiguration } from './configuration.ts';
 import type { Vpn } from './operations.ts';
 import { describeServer } from './server.ts';
 import { cancelServerRotation, finishServerRotation, rotateServer } from './server-key.ts';
@@ -40,18 +41,18 @@ const next = () => vpn.device.read('etc/wireguard/server.next');
 describe("replacing the server's key", () => {
   test('hands out the new key and its port from then on, also to clients that had their file before', async () => {
     await addClient(system, { name: 'phone' });
-    const before = await handOver(system, 'phone', false);
+    const before = (await readConfiguration(system, 'phone')).text;
     await rotateServer(system, {});
     expect(vpn.device.calls).toContain(`${program} begin`);
     const key = publicKeyOf(/^key=(.+)$/m.exec(await next())?.[1] ?? '') ?? '';
-    const during = await handOver(system, 'phone', false);
+    const during = (await readConfiguration(system, 'phone')).text;
     expect(value(during, 'PublicKey')).toBe(key);
     expect(value(during, 'PublicKey')).not.toBe(value(before, 'PublicKey'));
     expect(value(during, 'Endpoint')).toMatch(/:51821$/);
     expect(value(during, 'PrivateKey')).toBe(value(before, 'PrivateKey'));
     expect(value(during, 'PresharedKey')).toBe(value(before, 'PresharedKey'));
     await rotateClient(system, 'phone', {});
-    expect(value(await handOver(system, 'phone', false), 'PublicKey')).toBe(key);
+    expect(value((await readConfiguration(system, 'phone')).text, 'PublicKey')).toBe(key);
     expect(await describeServer(system)).toMatchObject({
       public_key: key,
       port: 51821,
@@ -90,7 +91,7 @@ describe("replacing the server's key", () => {
     expect(await failure(rotateServer(system, {}))).toMatch(/--endpoint-port/);
     await rotateServer(system, { endpoint_port: 444 });
     await addClient(system, { name: 'phone' });
-    expect(value(await handOver(system, 'phone', false), 'Endpoint')).toMatch(/:444$/);
+    expect(value((await readConfiguration(system, 'phone')).text, 'Endpoint')).toMatch(/:444$/);
   });
 
   test('is finished or called off without cutting off anybody unless that is meant', async () => {

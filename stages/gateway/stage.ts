@@ -10,10 +10,36 @@ const options = z.strictObject({
     .array(zone)
     .default(['lan', 'vpn'])
     .describe('Zones that it answers to, besides the gateway itself; never wan'),
+  runtime_keys: z
+    .array(
+      z
+        .string()
+        .regex(
+          /^RW[A-Za-z0-9+/]{54}$/,
+          "must be the second line of minisign's public key: RW…, 56 characters",
+        ),
+    )
+    .default([])
+    .describe('Public keys of whom the device takes updates of its own programs; none: of nobody'),
   dashboard: z.boolean().default(true).describe('The web dashboard, beside the API'),
 });
 
 type Options = z.output<typeof options>;
+
+/** What a runtime is made of, by the programs' names; builder/runtime packs the same. */
+export const runtimePrograms: Readonly<Record<string, string>> = {
+  cli: 'gateway/cli.ts',
+  daemon: 'gateway/daemon.ts',
+  helper: 'gateway/helper/main.ts',
+  settings: 'gateway/settings/main.ts',
+  tls: 'gateway/tls/main.ts',
+  update: 'gateway/updates/main.ts',
+  'runtime-update': 'gateway/updates/runtime/main.ts',
+};
+export const runtimeDashboard = {
+  html: 'gateway/web/index.html',
+  worker: 'gateway/web/service-worker.ts',
+};
 
 export const gateway = defineStage({
   name: 'gateway',
@@ -27,24 +53,20 @@ export const gateway = defineStage({
     'bash-completion', // sudo pi-gateway <Tab>
   ],
   bundles: [
-    { entry: 'gateway/cli.ts', path: '/usr/bin/pi-gateway' },
-    { entry: 'gateway/daemon.ts', path: '/usr/lib/pi-gateway/daemon.mjs' },
-    { entry: 'gateway/helper/main.ts', path: '/usr/lib/pi-gateway/helper.mjs' },
-    { entry: 'gateway/settings/main.ts', path: '/usr/lib/pi-gateway/settings.mjs' },
-    { entry: 'gateway/tls/main.ts', path: '/usr/lib/pi-gateway/tls.mjs' },
-    { entry: 'gateway/updates/main.ts', path: '/usr/lib/pi-gateway/update.mjs' },
+    { entry: 'gateway/program-start.ts', path: '/usr/bin/pi-gateway' },
+    ...Object.entries(runtimePrograms).flatMap(([name, entry]) => [
+      { entry, path: `/usr/lib/pi-gateway/runtime/${name}.mjs` },
+      ...(name === 'cli'
+        ? []
+        : [{ entry: 'gateway/program-start.ts', path: `/usr/lib/pi-gateway/${name}.mjs` }]),
+    ]),
   ],
-  assets: [
-    {
-      html: 'gateway/web/index.html',
-      worker: 'gateway/web/service-worker.ts',
-      folder: '/usr/share/pi-gateway/dashboard',
-    },
-  ],
+  assets: [{ ...runtimeDashboard, folder: '/usr/share/pi-gateway/dashboard' }],
   services: () => ({
     enable: [
       'pi-gateway-cleanup.timer',
       'pi-gateway-helper.socket',
+      'pi-gateway-runtime-recover.service',
       'pi-gateway-settings.service',
       'pi-gateway-state.socket',
       'pi-gateway-tls.timer',
