@@ -2,7 +2,7 @@
  * A night with a small image instead of a built one, as a process of its own, so that tests can kill it:
  * `node ci/release/night-fixture.ts '<JSON of FixtureNight>'`. It prints the result as JSON.
  */
-import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileDigest } from '../../builder/artifact/compress.ts';
 import { imagerManifest } from '../../builder/artifact/imager-manifest.ts';
@@ -26,6 +26,8 @@ export type FixtureNight = {
   files: Record<string, string>;
   /** True: the boot test passes; false: it fails; null: it is not asked for. */
   boots: boolean | null;
+  /** True: signs; false: the signature does not hold; null: there is no key. */
+  signs: boolean | null;
   /** The process kills itself with SIGKILL when it comes to this step. */
   killAt?: string;
 };
@@ -114,7 +116,14 @@ if (import.meta.main) {
                 if (!o.boots) throw new Error('the device does not start');
               },
         artifacts: async (url) => await artifacts(await image(o), url, o.work),
-        sign: null,
+        sign:
+          o.signs === null
+            ? null
+            : async (directory) => {
+                const sums = await readFile(join(directory, 'SHA256SUMS'), 'utf8');
+                if (!o.signs) throw new Error('the signature does not hold');
+                await writeFile(join(directory, 'SHA256SUMS.minisig'), `signed: ${digestOf(sums)}`);
+              },
         source: async () => ({ commit: null, uncommitted: false }),
         commitsSince: async () => [],
       },

@@ -8,6 +8,7 @@ import { Ajv } from 'ajv';
 import { execa } from 'execa';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { run } from '../../builder/exec.ts';
+import { digestOf } from '../../builder/plan/digest.ts';
 import type { FixtureNight } from './night-fixture.ts';
 import type { ImagerList, Release } from './release.ts';
 
@@ -44,6 +45,7 @@ async function night(o: Partial<FixtureNight> = {}): Promise<Ended> {
     sources: 'sources',
     archive: null,
     boots: true,
+    signs: null,
     ...monday,
     ...o,
   };
@@ -140,13 +142,13 @@ describe('a nightly release', () => {
     await writeFile(join(folder, 'mine', 'release.json'), '{}');
     await mkdir(join(folder, '2026-11-01T020000Z'));
     const ids: (string | null)[] = [];
-    for (const content of ['one', 'two', 'three', 'four'])
+    for (const content of ['one', 'two', 'three'])
       ids.push(
         (await night({ keep: 2, sources: content, files: { 'etc/gateway.conf': content } })).id,
       );
-    expect(await listed()).toEqual([ids[3], ids[2]]);
+    expect(await listed()).toEqual([ids[2], ids[1]]);
     expect((await readdir(folder)).sort()).toEqual(
-      [...['2026-11-01T020000Z', ids[2], ids[3]], ...['latest', 'mine', 'os_list.json']].sort(),
+      [...['2026-11-01T020000Z', ids[1], ids[2]], ...['latest', 'mine', 'os_list.json']].sort(),
     );
   });
 
@@ -160,6 +162,18 @@ describe('a nightly release', () => {
     expect((await list()).os_list[0]?.description).toContain('(not boot-tested)');
   });
 
+  test('is signed once its checksums are there, and not made if the signature does not hold', async () => {
+    await night({ signs: true });
+    expect(await text('latest', 'SHA256SUMS.minisig')).toBe(
+      `signed: ${digestOf(await text('latest', 'SHA256SUMS'))}`,
+    );
+    expect(await text('latest', 'CHANGELOG.md')).toContain('- Signed.');
+    const before = await visible();
+    const second = await night({ ...tuesday, signs: false });
+    expect(second.stderr).toContain('does not hold');
+    expect(await visible()).toBe(before);
+  });
+
   test('is not made of an image that does not start', async () => {
     const { id } = await night();
     const before = await visible();
@@ -170,10 +184,7 @@ describe('a nightly release', () => {
 });
 
 describe('a night that is killed', () => {
-  const early = [
-    ...['building', 'boot test', 'artifacts', 'copying pi-gateway.img.xz'],
-    ...['copying pi-gateway.rpi-imager-manifest', 'comparing', 'naming'],
-  ];
+  const early = ['boot test', 'copying pi-gateway.img.xz', 'comparing', 'naming'];
   test('leaves the last good release in place, and the next night makes the new one', async () => {
     const { id } = await night();
     const before = await visible();
