@@ -94,7 +94,8 @@ export class ReleaseFolder {
     const staged = join(this.path, staging + release.id);
     onStep('naming');
     // After a power cut the name must not stand for files that were never written.
-    await run('sync', ['--file-system', staged]);
+    const files = (await readdir(staged)).map((name) => join(staged, name));
+    await run('sync', [...files, staged]);
     await rename(staged, join(this.path, release.id));
     this.#releases.unshift(release);
     await this.#finish(release, onStep);
