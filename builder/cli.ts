@@ -13,7 +13,9 @@ import { parseSource } from './config/source.ts';
 import { exitCode } from './errors.ts';
 import type { PersonalizeFlags } from './personalize/command.ts';
 import { orderStages } from './plan/order.ts';
+import type { RuntimeBundleFlags } from './runtime/command.ts';
 import { type LoadedStage, loadStages } from './stages.ts';
+import type { PassphraseFlags, SignFlags } from './trust/command.ts';
 import { megabytes, presentError, table, wantsColor } from './ui/present.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
@@ -288,25 +290,73 @@ configured(lock.command('show'))
   });
 
 program
-  .command('verify <image>')
-  .description('build an image again from its manifest and compare it byte for byte (root)')
-  .requiredOption('--rebuild', 'rebuild it: so far the only way to verify here')
-  .option('--cache <folder>', 'believe the layers of this cache; by default an empty one')
-  .option('--keep <file>', 'keep the rebuilt raw image as this file')
+  .command('runtime-bundle')
+  .description("pack the gateway's own programs as an update for devices, with a signed list")
+  .requiredOption('--sign-key <file>', 'secret key of minisign')
+  .option('--passphrase-file <file>', 'of the key')
+  .option('--passphrase-env <name>', 'the same, from an environment variable')
+  .requiredOption('--serial <number>', 'number of the list: above that of the last one')
+  .option('--days <number>', 'how long the list is good', '30')
+  .option('--minimum <version>', 'the oldest version that it can replace')
+  .option('--output <folder>', 'where the files go', 'output/runtime')
+  .option('--json', 'print JSON for machines')
+  .addHelpText(
+    'after',
+    `
+Example:
+  pi-gateway-image runtime-bundle --sign-key minisign.key --serial 7 --output release`,
+  )
+  .action(async (o: Common & RuntimeBundleFlags) => {
+    const { makeRuntimeBundle, runtimeBundleText } = await import('./runtime/command.ts');
+    const made = await makeRuntimeBundle(root, o);
+    print(o, made, () => runtimeBundleText(made));
+  });
+
+program
+  .command('verify <path>')
+  .description(
+    'verify a release by its signature (--key), or an image by building it again (--rebuild)',
+  )
+  .option('--key <file>', "the project's public key: PATH is a release's folder")
+  .option('--rebuild', 'PATH is an image: build it again and compare it byte for byte (root)')
+  .option('--cache <folder>', 'rebuild: believe the layers of this cache; by default an empty one')
+  .option('--keep <file>', 'rebuild: keep the rebuilt raw image as this file')
   .option('--no-space-check', 'start even if the disk seems too small')
   .option('--json', 'print JSON for machines')
   .addHelpText(
     'after',
     `
-The image lies beside its manifest.json, or the manifest itself is given. Exit code 1: it is another image;
-what differs is told down to the files.
+--key: every file is what was signed, none is missing, none was added; exit code 4 if not.
+--rebuild: the image lies beside its manifest.json, or the manifest itself is given. Exit code 1: it is
+another image; what differs is told down to the files.
 
 Examples:
+  pi-gateway-image verify release --key pi-gateway.pub
   pi-gateway-image verify --rebuild output/pi-gateway/pi-gateway.img.xz
   pi-gateway-image verify --rebuild release/manifest.json --json`,
   )
   .action(
-    async (image: string, o: Common & { cache?: string; keep?: string; spaceCheck: boolean }) => {
+    async (
+      path: string,
+      o: Common & {
+        key?: string;
+        rebuild?: boolean;
+        cache?: string;
+        keep?: string;
+        spaceCheck: boolean;
+      },
+    ) => {
+      if ((o.key === undefined) === (o.rebuild !== true))
+        program.error('error: give --key FILE (a release) or --rebuild (an image)', {
+          exitCode: exitCode.usage,
+        });
+      if (o.key !== undefined) {
+        const { runVerify } = await import('./trust/command.ts');
+        const { verdictText } = await import('./trust/release-folder.ts');
+        const verdict = await runVerify(resolve(path), resolve(o.key));
+        print(o, verdict, () => verdictText(path, verdict));
+        return;
+      }
       const { loaded } = await openProject({});
       if (!insideNamespace()) {
         process.exitCode = await runInNamespace();
@@ -315,7 +365,7 @@ Examples:
       const { runRebuild } = await import('./verify/command.ts');
       await runRebuild({
         root,
-        target: resolve(image),
+        target: resolve(path),
         projectCache: resolve(root, loaded.config.paths.cache),
         cache: o.cache === undefined ? undefined : resolve(o.cache),
         keep: o.keep === undefined ? undefined : resolve(o.keep),
@@ -324,6 +374,43 @@ Examples:
       });
     },
   );
+
+const keys = program.command('keys').description('the key pair that releases are signed with');
+keys
+  .command('new <name>')
+  .description('make NAME.key (secret) and NAME.pub, in the format of minisign')
+  .option('--passphrase-file <file>', 'the secret key is useless without what this file holds')
+  .option('--passphrase-env <name>', 'the same, from an environment variable')
+  .option('--json', 'print JSON for machines')
+  .addHelpText('after', '\nExample:\n  pi-gateway-image keys new pi-gateway')
+  .action(async (name: string, o: Common & PassphraseFlags) => {
+    const { runKeysNew } = await import('./trust/command.ts');
+    const made = await runKeysNew(resolve(name), o);
+    print(
+      o,
+      made,
+      () =>
+        `Secret key: ${made.secret} (keep it out of git, and keep a copy)\nPublic key: ${made.public} (publish it)\n${made.line}`,
+    );
+  });
+
+program
+  .command('sign <directory>')
+  .description("sign a build's folder: SHA256SUMS.minisig, and the provenance in an envelope")
+  .option('--key <file>', 'secret key, of keys new or of minisign -G')
+  .option('--key-env <name>', 'the same, from an environment variable')
+  .option('--passphrase-file <file>', "the key's passphrase")
+  .option('--passphrase-env <name>', 'the same, from an environment variable')
+  .option('--json', 'print JSON for machines')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image sign output/pi-gateway --key pi-gateway.key\n  pi-gateway-image sign release --key-env SIGNING_KEY --passphrase-env SIGNING_PASSPHRASE',
+  )
+  .action(async (directory: string, o: Common & SignFlags) => {
+    const { runSign } = await import('./trust/command.ts');
+    const made = await runSign(resolve(directory), o);
+    print(o, made, () => `Signed ${made.files.length} files of ${directory} by key ${made.key}`);
+  });
 
 configured(program.command('boot'))
   .description('boot the last image in QEMU; the image stays as it is')
