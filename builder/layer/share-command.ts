@@ -55,7 +55,10 @@ export async function pushLast(
   );
   // Asked for by name, unlike after a build, it has to say that it failed.
   if (warnings.length > 0)
-    throw new BuildError({ what: warnings.join('\n'), code: exitCode.source });
+    throw new BuildError({
+      what: warnings.join('\n').replace(/^Warning: /, ''),
+      code: exitCode.source,
+    });
   return pushed;
 }
 
