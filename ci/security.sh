@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Known vulnerabilities of npm packages and of the image's Debian packages, secrets in the repository.
+# Known vulnerabilities of npm packages, secrets in the repository.
 # Every scan is run; exit code 1 if one found something, 3 if one could not be done.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
