@@ -253,7 +253,6 @@ async function exchange(
 export async function restartPrograms(system: System): Promise<void> {
   // Its socket starts the helper again.
   await system.run('systemctl', ['stop', 'pi-gateway-helper.service']);
-  await system.run('systemctl', ['try-restart', 'pi-gateway-ddns.service']);
   await system.run('systemctl', ['restart', 'pi-gatewayd.service']);
 }
 
