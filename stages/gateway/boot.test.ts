@@ -63,3 +63,9 @@ test('without root it says that it needs root', async () => {
   expect(exitCode).toBe(1);
   expect(stderr).toContain('sudo pi-gateway');
 });
+
+test("the gateway's own programs are the image's, and updates of them are off until somebody is trusted", async () => {
+  expect(await gateway.ssh('sudo pi-gateway update runtime status')).toMatch(
+    /^Version \d+\.\d+\.\d+, of the image\.\n.*updates\.runtime\.url is not set/,
+  );
+});

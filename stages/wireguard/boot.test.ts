@@ -104,3 +104,23 @@ test('a client whose time is over is cut off by the timer, and new keys take ove
     .toContain(`${next}\t10.66.0.201/32`);
   await run('sudo /usr/lib/pi-gateway/wireguard-peer remove timed');
 });
+
+test('a new key of the server works beside the old one, on a port of its own, and is called off', {
+  timeout: 120_000,
+}, async () => {
+  const peer = 'sudo /usr/lib/pi-gateway/wireguard-peer';
+  const key = (await device().ssh('wg genkey | wg pubkey')).trim();
+  // Without a client there is nobody to wait for, and the old key would end at once.
+  await device().ssh(`${peer} add rotating ${key} 10.66.0.202`);
+  try {
+    expect(await device().ssh('sudo pi-gateway vpn server rotate')).toContain('rotating');
+    expect(
+      await device().ssh(
+        'sudo wg show wg0next allowed-ips; sudo wg show wg0next listen-port; sudo nft list set inet gateway wireguard_ports; systemctl is-active pi-gateway-wireguard-server.service',
+      ),
+    ).toMatch(/10\.66\.0\.202\/32[\s\S]*51821[\s\S]*51820, 51821[\s\S]*\nactive/);
+  } finally {
+    await device().ssh(`sudo pi-gateway vpn server cancel --cut-off; ${peer} remove rotating`);
+  }
+  expect(await device().ssh('sudo wg show interfaces')).toBe('wg0\n');
+});
