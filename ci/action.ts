@@ -3,8 +3,8 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { BuildError, exitCode } from '../builder/errors.ts';
-import { run } from '../builder/exec.ts';
 import { presentError } from '../builder/ui/present.ts';
+import { runProgram } from './command.ts';
 import type { Release } from './release/release.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -40,16 +40,10 @@ function configuration(): string[] {
 }
 
 async function node(script: string, args: readonly string[]): Promise<string> {
-  let json = false;
-  const { stdout } = await run(process.execPath, [join(root, script), ...args], {
+  return await runProgram(root, [script, ...args], {
     cwd: workspace,
-    env: { CI: 'true' },
-    onLine: (line) => {
-      json ||= args.includes('--json') && line.startsWith('{');
-      if (!json) process.stdout.write(`${line}\n`);
-    },
+    onLine: (line) => process.stdout.write(`${line}\n`),
   });
-  return stdout;
 }
 
 type Made = { image: string; digest: string };

@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { fileDigest, partial } from '../../builder/artifact/compress.ts';
 import { diffImages } from '../../builder/inspect/diff.ts';
 import { digestOf } from '../../builder/plan/digest.ts';
+import { formatSums, sumsName } from '../../builder/trust/release-folder.ts';
 import { changelog } from './changelog.ts';
 import { listFile, ReleaseFolder } from './folder.ts';
 import { type ImagerList, type Inputs, type Look, type Release, releaseId } from './release.ts';
@@ -189,10 +190,10 @@ async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFile(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** SHA256SUMS of all files, as sha256sum(1) checks it. */
+/** SHA256SUMS of all files, as sha256sum(1) checks it and `sign` signs it. */
 async function writeSums(directory: string): Promise<void> {
-  const lines: string[] = [];
+  const sums: [string, string][] = [];
   for (const name of (await readdir(directory)).sort())
-    lines.push(`${(await fileDigest(join(directory, name))).sha256}  ${name}\n`);
-  await writeFile(join(directory, 'SHA256SUMS'), lines.join(''));
+    sums.push([name, (await fileDigest(join(directory, name))).sha256]);
+  await writeFile(join(directory, sumsName), formatSums(sums));
 }

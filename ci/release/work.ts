@@ -1,9 +1,9 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { extensionsOf } from '../../builder/config/extensions.ts';
 import { loadConfig } from '../../builder/config/load.ts';
-import { run } from '../../builder/exec.ts';
 import { readImageRecord } from '../../builder/image/record.ts';
 import { loadStages } from '../../builder/stages.ts';
+import { runProgram } from '../command.ts';
 import { commitsSince, look, sourceCommit } from './inputs.ts';
 import type { NightWork } from './night.ts';
 
@@ -43,25 +43,18 @@ export async function projectWork(o: ProjectWork): Promise<NightWork> {
     stages: stages.map((stage) => stage.definition),
   });
   const { key, publicKey } = o;
-  const command = async (...args: string[]) => {
-    // JSON on stdout is for us; it begins with a line of its own.
-    let json = false;
-    return await run(process.execPath, [join(o.root, 'builder/cli.ts'), ...args], {
-      cwd: o.root,
-      env: { CI: 'true' },
-      onLine: (line) => {
-        json ||= args.includes('--json') && line === '{';
-        if (!json) o.onLine(line);
-      },
-    });
-  };
+  const program = (
+    args: readonly string[],
+    more: { env?: Record<string, string>; fix?: string } = {},
+  ) => runProgram(o.root, args, { cwd: o.root, onLine: o.onLine, ...more });
+  const command = (...args: string[]) => program(['builder/cli.ts', ...args]);
   const directory = resolve(o.root, config.paths.output, config.name);
   return {
     look: () => look(o.root, config, stages),
     build: async () => {
       const refresh = o.refresh ? ['--refresh'] : [];
-      const { stdout } = await command('build', '--raw-only', '--json', ...refresh, ...configured);
-      const { image, base_digest } = JSON.parse(stdout) as { image: string; base_digest: string };
+      const text = await command('build', '--raw-only', '--json', ...refresh, ...configured);
+      const { image, base_digest } = JSON.parse(text) as { image: string; base_digest: string };
       const record = await readImageRecord(image);
       if (!record) throw new Error(`the build left no record of ${image}`);
       return { path: image, base: base_digest, packages: record.packages };
@@ -71,11 +64,8 @@ export async function projectWork(o: ProjectWork): Promise<NightWork> {
         ? null
         : async (image) => {
             const only = o.bootTest === 'start' ? ['builder/qemu/image.boot.test.ts'] : [];
-            const vitest = join(o.root, 'node_modules/vitest/vitest.mjs');
-            await run(process.execPath, [vitest, 'run', '--project', 'boot', ...only], {
-              cwd: o.root,
-              env: { CI: 'true', NO_COLOR: '1', PI_GATEWAY_IMAGE: image },
-              onLine: o.onLine,
+            await program(['node_modules/vitest/vitest.mjs', 'run', '--project', 'boot', ...only], {
+              env: { NO_COLOR: '1', PI_GATEWAY_IMAGE: image },
               fix: 'Nothing was released; npx pi-gateway-image boot shows the console',
             });
           },
