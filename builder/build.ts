@@ -365,6 +365,7 @@ async function runSteps(b: Build): Promise<BuildResult> {
     ? undefined
     : await b.host.slot(async () =>
         writeArtifacts({
+          root: b.root,
           directory: b.output,
           image: image.path,
           imageDigest: image.digest,

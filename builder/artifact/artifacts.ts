@@ -9,6 +9,8 @@ import { digestOf } from '../plan/digest.ts';
 import type { Resources } from '../resources.ts';
 import { replaceFile } from '../state.ts';
 import { hostArchitecture, type Tools } from '../tools/tools.ts';
+import { envelopeSuffix, formatSums, signatureName, sumsName } from '../trust/release-folder.ts';
+import { textDigest, writeTrust } from '../trust/write.ts';
 import { megabytes } from '../ui/present.ts';
 import type { Progress, StepTiming } from '../ui/progress.ts';
 import { compressImage, fileDigest, suffix } from './compress.ts';
@@ -24,6 +26,8 @@ export type Artifacts = {
 };
 
 export type ArtifactRequest = {
+  /** The project's folder. */
+  root: string;
   directory: string;
   image: string;
   imageDigest: string;
@@ -55,7 +59,7 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
   const file = (name: string) => join(o.directory, name);
   const digest = digestOf([
     'artifacts',
-    2,
+    3,
     o.imageDigest,
     config.image.compress,
     config.image.compress_level,
@@ -110,14 +114,25 @@ export async function writeArtifacts(o: ArtifactRequest): Promise<Artifacts> {
     const { size, sha256 } = await fileDigest(extra);
     files.push({ file: basename(extra), size, sha256 });
   }
+  await o.progress.step('SBOM, licences, provenance', async () => {
+    files.push(...(await writeTrust({ ...o, name: config.name, artifacts: files })));
+  });
+  const overview = summary(o, files, released);
+  const manifest = `${JSON.stringify(buildManifest(o, digest, files, await o.resources()), null, 2)}\n`;
+  await replaceFile(file('summary.txt'), overview);
   await replaceFile(
-    file('SHA256SUMS'),
-    files.map((artifact) => `${artifact.sha256}  ${artifact.file}\n`).join(''),
+    file(sumsName),
+    formatSums([
+      ...files.map((one): [string, string] => [one.file, one.sha256]),
+      ['summary.txt', textDigest(overview)],
+      ['manifest.json', textDigest(manifest)],
+    ]),
   );
-  const manifest = buildManifest(o, digest, files, await o.resources());
-  await replaceFile(file('summary.txt'), summary(o, files, released));
+  // Signed were the files before; who signs them does so again.
+  await rm(file(signatureName), { force: true });
+  await rm(file(`${config.name}${envelopeSuffix}`), { force: true });
   // Last: it vouches for the others.
-  await replaceFile(file('manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  await replaceFile(file('manifest.json'), manifest);
   return { directory: o.directory, released: releasedName(o), files };
 }
 

@@ -16,7 +16,7 @@ export const sumsName = 'SHA256SUMS';
 export const signatureName = `${sumsName}.minisig`;
 /** The provenance that a build writes, and the envelope that it is signed in. */
 export const provenanceSuffix = '.provenance.json';
-const envelopeSuffix = '.provenance.dsse.json';
+export const envelopeSuffix = '.provenance.dsse.json';
 
 /** The only comment that a signature of a release has: minisign does not sign this line. */
 const untrusted = 'untrusted comment: signature from minisign secret key';
