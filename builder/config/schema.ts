@@ -159,7 +159,7 @@ const top = {
         .min(1)
         .nullable()
         .default(null)
-        .describe('Private key (PEM, Ed25519) that signs what is pushed'),
+        .describe('Secret key (of `keys new`) that signs what is pushed'),
       verify_key: z
         .string()
         .min(1)

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as z from 'zod';
-import { run } from '../exec.ts';
 import { sha256Digest } from '../oci/pack.ts';
 import type { Seal } from '../oci/parcel.ts';
 import { Registry } from '../oci/registry.ts';
@@ -17,6 +16,7 @@ import {
   type TestRegistry,
   visitor,
 } from '../oci/testing.ts';
+import { writeKeyPair } from '../trust/keys.ts';
 import { type Shareable, SharedLayers, type Wanted } from './shared.ts';
 
 let folder: string;
@@ -371,10 +371,8 @@ describe('a registry that lies', () => {
 
 describe('with cache.verify_key', () => {
   const keys = async (name: string): Promise<{ signKey: string; verifyKey: string }> => {
-    const [signKey, verifyKey] = [join(folder, `${name}.key`), join(folder, `${name}.pub`)];
-    await run('openssl', ['genpkey', '-algorithm', 'ed25519', '-out', signKey]);
-    await run('openssl', ['pkey', '-in', signKey, '-pubout', '-out', verifyKey]);
-    return { signKey, verifyKey };
+    const pair = await writeKeyPair(join(folder, name), undefined);
+    return { signKey: pair.secret, verifyKey: pair.public };
   };
   const manifests = () => `http://${registry.host}/v2/layers-${repository}/manifests`;
   const type = 'application/vnd.oci.image.manifest.v1+json';
@@ -424,7 +422,7 @@ describe('with cache.verify_key', () => {
   test('a key that is none ends the build before it begins', async () => {
     await writeFile(join(folder, 'no.pub'), 'nothing');
     await expect(openSeal({ signKey: null, verifyKey: join(folder, 'no.pub') })).rejects.toThrow(
-      /key for shared layers cannot be used/,
+      /public key cannot be used/,
     );
   });
 });
