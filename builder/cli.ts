@@ -412,6 +412,24 @@ program
     print(o, made, () => `Signed ${made.files.length} files of ${directory} by key ${made.key}`);
   });
 
+configured(program.command('vulnerabilities <image>'))
+  .description("compare an image's packages with Debian's security data")
+  .requiredOption('--vuln-db <file|url>', "the tracker's data.json")
+  .addHelpText(
+    'after',
+    '\nExit code 1: trust.vulnerabilities of gateway.yaml does not allow it.\n\nExample:\n  pi-gateway-image vulnerabilities output/pi-gateway/pi-gateway.img --vuln-db data.json',
+  )
+  .action(async (image: string, o: Common & { vulnDb: string }) => {
+    const { config } = (await openProject(o)).loaded;
+    const { runVulnerabilities, reportText } = await import('./trust/report.ts');
+    const report = await runVulnerabilities(resolve(image), {
+      tracker: o.vulnDb,
+      release: config.debian.suite,
+      policy: config.trust.vulnerabilities,
+    });
+    print(o, report, () => reportText(report));
+  });
+
 configured(program.command('boot'))
   .description('boot the last image in QEMU; the image stays as it is')
   .addOption(

@@ -183,6 +183,29 @@ const top = {
     )
     .default({})
     .describe('Images that `matrix` builds side by side from this configuration'),
+  trust: z
+    .strictObject({
+      vulnerabilities: z
+        .strictObject({
+          fail_on: z
+            .enum(['none', 'fixed', 'high', 'any'])
+            .default('fixed')
+            .describe('Which known vulnerabilities make the command vulnerabilities fail'),
+          ignore: z
+            .array(
+              z.strictObject({
+                id: z.string().min(1),
+                reason: z.string().min(1),
+                until: z.iso.date(),
+              }),
+            )
+            .default([])
+            .describe('Those that are accepted, why, and until which day'),
+        })
+        .prefault({}),
+    })
+    .prefault({})
+    .describe('What a release must hold (docs/trust.md)'),
   extensions: z
     .array(z.string().min(1))
     .default([])

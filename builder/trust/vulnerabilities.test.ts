@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { run } from '../exec.ts';
 import { compareVersions } from './debian-version.ts';
+import { judge } from './report.ts';
 import { vulnerabilitiesOf } from './vulnerabilities.ts';
 
 const versions = [
@@ -66,4 +67,24 @@ test('what the release has not mended, or in a later version, is found by the so
     ['CVE-1', null],
     ['CVE-2', '3.5.1-1+deb13u1'],
   ]);
+});
+
+test('the policy decides what fails; what is accepted counts again from its day on', () => {
+  const found = [
+    { source: 'a', version: '1', id: 'CVE-1', urgency: 'low', fixed: '2' },
+    { source: 'a', version: '1', id: 'CVE-2', urgency: 'high', fixed: null },
+  ];
+  const policy = { fail_on: 'fixed', ignore: [] } as const;
+  const now = new Date('2026-03-01T12:00:00Z');
+  expect(judge(found, policy, now).violations).toEqual(['CVE-1']);
+  expect(judge(found, { ...policy, fail_on: 'high' }, now).violations).toEqual(['CVE-2']);
+  const accepted = (until: string) => ({
+    ...policy,
+    ignore: [{ id: 'CVE-1', reason: 'unused', until }],
+  });
+  expect(judge(found, accepted('2026-03-02'), now)).toMatchObject({
+    ignored: ['CVE-1'],
+    violations: [],
+  });
+  expect(judge(found, accepted('2026-03-01'), now).violations).toEqual(['CVE-1']);
 });
