@@ -99,7 +99,7 @@ export class Handler {
       throw new ProblemError(404, 'There is no such operation', 'See /api/v1/openapi.json');
     if ('allow' in found) throw notAllowed(found.allow);
     const { operation, params } = found;
-    // What hands out a key and forgets it must not do so for who wants no content.
+    // What hands out a key is no answer for who wants no content.
     if (request.method === 'HEAD' && accessOf(operation) === 'write') throw notAllowed(['GET']);
     const credentials = this.#credentials(request, door);
     if (door === 'tls') refuseForeign(request, operation, credentials);
@@ -108,7 +108,18 @@ export class Handler {
     const context = this.#context(request, response, credentials, door);
     const result = await operation.run(context, input);
     if (accessOf(operation) === 'write') this.#options.hub.changed(operation.area);
-    if (!response.headersSent) give(response, operation, result);
+    if (!response.headersSent)
+      give(response, operation, result, (work) => this.#afterwards(work, operation));
+  }
+
+  /** What follows when an answer was sent: there is nobody any more whom to tell of its failure. */
+  async #afterwards(work: () => Promise<void>, { id, area }: Operation): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.shared.system.say(`API: after ${id}: ${String(error)}`);
+    }
+    this.#options.hub.changed(area);
   }
 
   #credentials(request: IncomingMessage, door: Door): Credentials {
@@ -291,14 +302,21 @@ function head(response: ServerResponse, status: number, type: string, length: nu
   response.writeHead(status, { ...apiHeaders, 'content-type': type, 'content-length': length });
 }
 
-function give(response: ServerResponse, operation: Operation, result: unknown): void {
+function give(
+  response: ServerResponse,
+  operation: Operation,
+  result: unknown,
+  afterwards: (work: () => Promise<void>) => Promise<void>,
+): void {
   const status = statusOf(operation);
   if (operation.response) {
     // Through the schema, so that what it does not name (a secret beside the rest) stays here.
     const value = operation.response.parse(result);
     send(response, status, 'application/json', `${JSON.stringify(value)}\n`);
   } else if (operation.content !== undefined) {
-    const { type, text, headers = {} } = result as Content;
+    const { type, text, headers = {}, sent } = result as Content;
+    // Not `close`, which a connection that breaks off has, too.
+    if (sent) response.once('finish', () => void afterwards(sent));
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     send(response, status, type, text);
   } else response.writeHead(status, apiHeaders).end();

@@ -34,7 +34,13 @@ export type Input<P, Q, B> = { params: P; query: Q; body: B };
 type Out<S> = S extends z.ZodType ? z.output<S> : undefined;
 
 /** What an operation answers that is no JSON: a file, a picture. */
-export type Content = { type: string; text: string; headers?: Record<string, string> };
+export type Content = {
+  type: string;
+  text: string;
+  headers?: Record<string, string>;
+  /** What is to be done when all of it is sent, and not if the connection ends before that. */
+  sent?: () => Promise<void>;
+};
 
 /**
  * One operation of the API. The server checks by it, the OpenAPI document is made of it, and the conformance

@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
+import { request as httpsRequest } from 'node:https';
 import { connect as connectTcp } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localClient } from './client.ts';
 import { type Answer, ApiProbe, type Ask } from './conformance/http.ts';
 import { TestApi } from './testing.ts';
@@ -156,10 +157,73 @@ test('a method that an address does not have is told which it has', async () => 
   expect(problem(await ask('GET', '/api/v2/claim')).status).toBe(404);
 });
 
-test('who asks for the headers of a key alone does not use it up', async () => {
-  const answer = await ask('HEAD', '/api/v1/vpn/clients/phone/config', { headers: admin });
-  expect([answer.status, answer.headers.allow]).toEqual([405, 'GET']);
-  expect(gateway.asked.filter(({ verb }) => verb.startsWith('vpn.'))).toEqual([]);
+describe('the configuration of a client', () => {
+  const path = '/api/v1/vpn/clients/phone/config';
+  const post = { 'content-type': 'application/json' };
+  beforeEach(() => {
+    gateway.asked.length = 0;
+    return () => {
+      gateway.answer = undefined;
+    };
+  });
+  const vpnVerbs = () =>
+    gateway.asked.map(({ verb }) => verb).filter((one) => one.startsWith('vpn.'));
+
+  test('is handed out by no GET or HEAD, which other pages, histories and previews may repeat', async () => {
+    for (const method of ['GET', 'HEAD']) {
+      const answer = await ask(method, path, { headers: admin });
+      expect([answer.status, answer.headers.allow]).toEqual([405, 'POST, DELETE']);
+    }
+    expect((await ask('HEAD', '/api/v1/vpn/clients/phone/qr', { headers: admin })).status).toBe(
+      405,
+    );
+    expect(vpnVerbs()).toEqual([]);
+  });
+
+  test('needs the token of the session, as any change', async () => {
+    const { 'x-csrf-token': _, ...cookie } = admin as Record<string, string>;
+    const answer = await ask('POST', path, { headers: { ...cookie, ...post }, body: '{}' });
+    expect(problem(answer)).toMatchObject({ status: 403, detail: expect.stringContaining('CSRF') });
+    expect(vpnVerbs()).toEqual([]);
+  });
+
+  test('is to be had again after a download that broke off, and is forgotten when it was sent', async () => {
+    let release: () => void = () => undefined;
+    const isAsked = new Promise<void>((resolve) => {
+      gateway.answer = async ({ verb }) => {
+        if (verb !== 'vpn.config') return {};
+        resolve();
+        await new Promise<void>((go) => {
+          release = go;
+        });
+        return { text: '[Interface]\n', public_key: 'KEY' };
+      };
+    });
+    const { port } = gateway;
+    const broken = httpsRequest({
+      host: '127.0.0.1',
+      port,
+      method: 'POST',
+      path,
+      rejectUnauthorized: false,
+      headers: { ...admin, ...post, host: `localhost:${port}`, 'content-length': 2 },
+    });
+    broken.on('error', () => undefined);
+    broken.end('{}');
+    await isAsked;
+    broken.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    release();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(vpnVerbs()).toEqual(['vpn.config']);
+
+    const again = ask('POST', path, { headers: { ...admin, ...post }, body: '{}' });
+    await expect.poll(vpnVerbs).toEqual(['vpn.config', 'vpn.config']);
+    release();
+    expect(await again).toMatchObject({ status: 200, text: '[Interface]\n' });
+    await expect.poll(vpnVerbs).toEqual(['vpn.config', 'vpn.config', 'vpn.forget']);
+    expect(gateway.asked.at(-1)?.args).toEqual({ name: 'phone', public_key: 'KEY' });
+  });
 });
 
 test('a body is JSON of a megabyte at most, not deep, not of many pieces, and says so', async () => {

@@ -357,9 +357,22 @@ export async function clientAsQr(
   return await system.run('qrencode', type, { input: text });
 }
 
-/** Takes a client's private key from the device, as soon as the client has it. The peer stays. */
-export async function forgetClient(system: System, name: string): Promise<void> {
-  const { holder } = await readConfiguration(system, name);
+/**
+ * Takes a client's private key from the device, as soon as the client has it. The peer stays.
+ * @param handedOver public key of what the client was given: newer keys, made since, it does not have.
+ */
+export async function forgetClient(
+  system: System,
+  name: string,
+  handedOver?: string,
+): Promise<void> {
+  const { holder, publicKey } = await readConfiguration(system, name);
+  if (handedOver !== undefined && handedOver !== publicKey)
+    throw new GatewayError(
+      `'${name}' has other keys than those that were handed over`,
+      `Hand over its new ones: sudo pi-gateway vpn export ${name} --forget`,
+      'conflict',
+    );
   await rm(at(system, holder));
   await syncDirectory(at(system, clientFolder));
   await tellChanged(system);

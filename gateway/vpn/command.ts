@@ -174,7 +174,8 @@ Example:
     .option(...forget)
     .action(async (name: string, o: { forget?: boolean }) => {
       requireRoot();
-      process.stdout.write(await exported(name, o.forget ?? false));
+      await written(await exported(name));
+      if (o.forget) await forgotten(name);
     });
 
   vpn
@@ -184,17 +185,16 @@ Example:
     .option(...forget)
     .action(async (name: string, o: { forget?: boolean }) => {
       requireRoot();
-      // Made here: the API has it as a picture.
-      const system = deviceSystem((text) => process.stderr.write(`${text}\n`));
-      const input = await exported(name, false);
+      const input = await exported(name);
       if (!/^PrivateKey = /m.test(input))
         throw new GatewayError(
           `The private key of '${name}' is on the client alone, so a QR code would be of no use`,
           `Take the file, and put the key in: sudo pi-gateway vpn export ${name}`,
         );
-      // On standard input: what stands in arguments everybody on the machine can read.
-      process.stdout.write(await system.run('qrencode', ['--type=ansiutf8'], { input }));
-      if (o.forget) await exported(name, true);
+      // Made here: the API has it as a picture. On standard input: what stands in arguments everybody on
+      // the machine can read.
+      await written(await ownSystem().run('qrencode', ['--type=ansiutf8'], { input }));
+      if (o.forget) await forgotten(name);
     });
 
   vpn
@@ -203,7 +203,7 @@ Example:
     .argument('<name>', 'the client')
     .action(async (name: string) => {
       requireRoot();
-      await exported(name, true);
+      await forgotten(name);
       process.stdout.write(`The private key of ${name} is not on this device any more.\n`);
     });
 
@@ -433,8 +433,7 @@ async function listed(): Promise<VpnClient[]> {
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     const { listClients } = await import('./clients.ts');
-    const system = deviceSystem((text) => process.stderr.write(`${text}\n`));
-    return listClients(system).map((client) => ({
+    return listClients(ownSystem()).map((client) => ({
       ...client,
       state: client.enabled ? 'active' : 'disabled',
       live: null,
@@ -442,19 +441,34 @@ async function listed(): Promise<VpnClient[]> {
   }
 }
 
-async function exported(name: string, forget: boolean): Promise<string> {
+async function exported(name: string): Promise<string> {
   try {
-    const input = { params: { name }, query: { forget: forget ? 'true' : 'false' } } as const;
+    const input = { params: { name }, body: { forget: false } };
     return (await localClient().call('vpnClientConfig', input)) ?? '';
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     const { handOver } = await import('./clients.ts');
-    return await handOver(
-      deviceSystem((text) => process.stderr.write(`${text}\n`)),
-      name,
-      forget,
-    );
+    return await handOver(ownSystem(), name, false);
   }
+}
+
+async function forgotten(name: string): Promise<void> {
+  try {
+    await localClient().call('vpnForgetClientKey', { params: { name } });
+  } catch (error) {
+    if (!(error instanceof UnavailableError)) throw error;
+    const { forgetClient } = await import('./clients.ts');
+    await forgetClient(ownSystem(), name);
+  }
+}
+
+const ownSystem = () => deviceSystem((text) => process.stderr.write(`${text}\n`));
+
+/** Resolves when the text is with whoever reads standard output; what was not may not be forgotten. */
+function written(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 function lineOf(client: VpnClient): string {

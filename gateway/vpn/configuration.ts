@@ -57,6 +57,8 @@ export type Configuration = {
   text: string;
   /** False if only the client has it. */
   hasPrivateKey: boolean;
+  /** Of the keys that it is of. */
+  publicKey: string;
   /** The file with the private key, on the device. */
   holder: string;
 };
@@ -86,7 +88,8 @@ export async function readConfiguration(system: System, name: string): Promise<C
     privateKey,
     endpoint: value('Endpoint'),
   });
-  return { text, hasPrivateKey: privateKey !== undefined, holder };
+  const { publicKey } = next ?? peer;
+  return { text, hasPrivateKey: privateKey !== undefined, publicKey, holder };
 }
 
 export function noClient(name: string, names: ReadonlySet<string>): GatewayError {

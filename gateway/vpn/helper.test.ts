@@ -65,7 +65,7 @@ test('no secret key is in an answer but where it is asked for, nor in the record
     await helper.call('vpn.list', {}, ann),
     await helper.call('vpn.status', {}, ann),
   ];
-  const { text } = await helper.call('vpn.config', { name: 'phone', forget: false }, ann);
+  const { text } = await helper.call('vpn.config', { name: 'phone' }, ann);
   const foreign = `[Interface]\nPrivateKey = ${/^PrivateKey = (.*)$/m.exec(text)?.[1]}\nAddress = 10.66.0.9/32\n[Peer]\nPresharedKey = ${Buffer.alloc(32, 5).toString('base64')}\nAllowedIPs = 0.0.0.0/0\n`;
   const files = [{ name: 'other.conf', text: foreign }];
   said.push(await helper.call('vpn.import', { kind: 'wg-easy', files }, ann));

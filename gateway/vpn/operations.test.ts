@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { deviceSystem } from '../../firstboot/system.ts';
 import type { Context } from '../api/context.ts';
-import { scopeOf } from '../api/operation.ts';
+import { type Content, scopeOf } from '../api/operation.ts';
 import type { VerbName } from '../helper/verbs.ts';
 import type { PeerState } from '../kernel-state.ts';
 import { vpnOperations } from './operations.ts';
@@ -45,7 +45,8 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'pi-gateway-vpn-'));
   [records, peers, asked] = [[record], [peer], []];
   const answers: Record<string, unknown> = {
-    'vpn.config': { text: 'TEXT' },
+    'vpn.config': { text: 'TEXT', public_key: 'KEY' },
+    'vpn.forget': {},
     'vpn.qr': { text: '<svg/>' },
   };
   context = {
@@ -168,20 +169,25 @@ test('a client that is not there is missing', async () => {
   });
 });
 
-test('a configuration is forgotten once it was handed out, unless somebody asks for it again', async () => {
+test('a key is forgotten when its configuration was sent, and no other key than that', async () => {
   const params = { name: 'phone' };
-  expect(await ask('vpnClientConfig', { params })).toMatchObject({
+  const given = (await ask('vpnClientConfig', { params, body: {} })) as Content;
+  expect(given).toMatchObject({
     text: 'TEXT',
     headers: { 'content-disposition': 'attachment; filename="phone.conf"' },
   });
-  await ask('vpnClientConfig', { params, query: { forget: 'false' } });
+  expect(asked).toEqual([['vpn.config', { name: 'phone' }]]);
+  await given.sent?.();
+  expect(asked.splice(0)).toContainEqual(['vpn.forget', { name: 'phone', public_key: 'KEY' }]);
+  expect(await ask('vpnClientConfig', { params, body: { forget: false } })).not.toHaveProperty(
+    'sent',
+  );
   expect(await ask('vpnClientQr', { params })).toMatchObject({
     type: 'image/svg+xml',
     text: '<svg/>',
   });
   expect(asked).toEqual([
-    ['vpn.config', { name: 'phone', forget: true }],
-    ['vpn.config', { name: 'phone', forget: false }],
+    ['vpn.config', { name: 'phone' }],
     ['vpn.qr', { name: 'phone', form: 'svg' }],
   ]);
 });

@@ -284,20 +284,36 @@ export const vpnOperations = [
   }),
   defineOperation({
     id: 'vpnClientConfig',
-    method: 'get',
+    method: 'post',
     path: '/vpn/clients/{name}/config',
     area: 'vpn',
     summary:
-      'The configuration of a client, private key and all; the gateway then forgets that key',
+      'Hand out the configuration of a client, private key and all; once it is sent, the gateway forgets that key',
     role: 'admin',
-    // A private key is no state that readers may have.
-    access: 'write',
     params,
-    query: z.strictObject({ forget: flag('true') }),
+    body: z.strictObject({
+      forget: z.boolean().default(true).describe('false: the gateway keeps the key'),
+    }),
     content: plain,
-    run: async (context, { params: { name }, query: { forget } }) => {
-      const { text } = await context.call('vpn.config', { name, forget });
-      return { type: plain, text, headers: asFile(`${name}.conf`) };
+    run: async (context, { params: { name }, body: { forget } }) => {
+      const { text, public_key } = await context.call('vpn.config', { name });
+      const sent = async () => {
+        await context.call('vpn.forget', { name, public_key });
+      };
+      return { type: plain, text, headers: asFile(`${name}.conf`), ...(forget ? { sent } : {}) };
+    },
+  }),
+  defineOperation({
+    id: 'vpnForgetClientKey',
+    method: 'delete',
+    path: '/vpn/clients/{name}/config',
+    area: 'vpn',
+    summary: 'Forget the private key of a client, which has it by now; the client stays a peer',
+    role: 'admin',
+    params,
+    run: async (context, { params }) => {
+      await context.call('vpn.forget', params);
+      return undefined;
     },
   }),
   defineOperation({

@@ -6,11 +6,11 @@ import {
   changeClient,
   clientAsQr,
   forgetClient,
-  handOver,
   listClients,
   revokeClient,
   rotateClient,
 } from './clients.ts';
+import { readConfiguration } from './configuration.ts';
 import { importClients } from './import/import.ts';
 import {
   clientChange,
@@ -117,25 +117,31 @@ export const vpnVerbs = {
   }),
   'vpn.config': defineVerb({
     summary: "Hand out a VPN client's configuration",
-    args: z.strictObject({ name: clientName, forget: z.boolean() }),
-    result: z.strictObject({ text: z.string() }),
+    args: named,
+    result: z.strictObject({ text: z.string(), public_key: z.string() }),
+    // The record of changes says who got a key.
     changes: true,
-    run: async (system, { name, forget }) => ({ text: await handOver(system, name, forget) }),
+    run: async (system, { name }) => {
+      const { text, publicKey } = await readConfiguration(system, name);
+      return { text, public_key: publicKey };
+    },
+  }),
+  'vpn.forget': defineVerb({
+    summary: "Forget a VPN client's private key; with `public_key`, only that of these keys",
+    args: named.extend({ public_key: z.string().max(64).optional() }),
+    result: z.strictObject({}),
+    changes: true,
+    run: async (system, { name, public_key: publicKey }) => {
+      await forgetClient(system, name, publicKey);
+      return {};
+    },
   }),
   'vpn.qr': defineVerb({
     summary: "Show a VPN client's configuration as a QR code",
-    args: z.strictObject({
-      name: clientName,
-      form: z.enum(['svg', 'terminal']),
-      forget: z.boolean().default(false),
-    }),
+    args: named.extend({ form: z.enum(['svg', 'terminal']) }),
     result: z.strictObject({ text: z.string() }),
     changes: true,
-    run: async (system, { name, form, forget }) => {
-      const text = await clientAsQr(system, name, form);
-      if (forget) await forgetClient(system, name);
-      return { text };
-    },
+    run: async (system, { name, form }) => ({ text: await clientAsQr(system, name, form) }),
   }),
   'vpn.import': defineVerb({
     summary: 'Import VPN clients of PiVPN or wg-easy',

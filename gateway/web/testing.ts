@@ -571,6 +571,10 @@ function standIns(world: World): StandIn {
         text: `[Interface]\nPrivateKey = ${keyOf(`${client.name} private`)}\nAddress = ${client.addresses.join(', ')}\n`,
       };
     },
+    vpnForgetClientKey: ({ params }: { params: { name: string } }) => {
+      world.client(params.name).config_held = false;
+      return undefined;
+    },
     vpnClientQr: ({ params }: { params: { name: string } }) => ({
       type: 'image/svg+xml',
       text: standInQr(params.name),

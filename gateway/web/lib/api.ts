@@ -143,9 +143,10 @@ export async function call<M extends Method, P extends PathOf<M>>(
 }
 
 /** The text of an operation that answers with a file. @throws Problem */
-export async function text<P extends PathOf<'get'>>(
+export async function text<M extends Method, P extends PathOf<M>>(
+  method: M,
   path: P,
-  input: InputOf<'get', P>,
+  input: InputOf<M, P>,
 ): Promise<string> {
-  return (await send('get', path, input as Request)).text();
+  return (await send(method, path, input as Request)).text();
 }

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { address, text } from '../lib/api.ts';
+import { address, call, text } from '../lib/api.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Button, Note, ProblemNote, say, useAction } from '../ui/parts.tsx';
 import type { Client } from './vpn.tsx';
@@ -31,10 +31,13 @@ export function Handover({
   const work = useAction();
   const take = (keep: boolean) =>
     work.run(async () => {
-      const file = await text('/vpn/clients/{name}/config', { params: { name: client.name } });
-      setGone(true);
-      if (keep) download(`${client.name}.conf`, file);
-      else {
+      const params = { name: client.name };
+      if (keep) {
+        const file = await text('post', '/vpn/clients/{name}/config', { params, body: {} });
+        setGone(true);
+        download(`${client.name}.conf`, file);
+      } else {
+        await call('delete', '/vpn/clients/{name}/config', { params });
         say(`The gateway has forgotten the key of ${client.name}`);
         onClose();
       }
