@@ -32,6 +32,7 @@ export default defineConfig({
         test: {
           name: 'build',
           include: ['{builder,firstboot}/**/*.build.test.ts'],
+          exclude: ['**/*.long.build.test.ts'],
           testTimeout: 1_200_000,
           hookTimeout: 1_200_000,
           fileParallelism: false,
@@ -51,9 +52,9 @@ export default defineConfig({
       {
         test: {
           name: 'long',
-          include: ['{builder,stages}/**/*.long.boot.test.ts'],
+          include: ['{builder,stages}/**/*.long.{boot,build}.test.ts'],
           globalSetup: ['builder/qemu/global-setup.ts'],
-          testTimeout: 600_000,
+          testTimeout: 1_200_000,
           hookTimeout: 600_000,
           fileParallelism: false,
         },
