@@ -91,6 +91,25 @@ test('a full card is cleared at once, and as far as that needs', async () => {
   expect(stderr).toBe('');
 });
 
+test('files that others remove meanwhile are no failure', async () => {
+  const folder = join(root, 'var/crash');
+  await mkdir(folder);
+  const make = 'i=0; while [ $i -lt 20000 ]; do : > $i; i=$((i + 1)); done';
+  await run('sh', ['-c', make], { cwd: folder });
+  // The other way round, so that the two meet.
+  const others = run('sh', ['-c', 'ls | sort -rn | xargs rm -f'], { cwd: folder });
+  await clean(90, 90, 80);
+  await others;
+  expect(await calls()).toContain('vacuum-size');
+});
+
+test('what cannot be cleared hinders nothing else, and the unit says that it failed', async () => {
+  await program('apt-get', 'exit 100');
+  await expect(clean(90, 88, 84)).rejects.toThrow();
+  expect(await left(...files)).toEqual(['var/log/old.log']);
+  expect(await readIfThere(join(root, stamp))).toBe('');
+});
+
 test('where that is not enough, the owner is told how to find out why', async () => {
   const { stderr } = await clean(97, 96, 96);
   expect(stderr).toMatch(/^<4>The card is full to 96 %.*sudo du/);

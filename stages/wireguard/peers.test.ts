@@ -366,6 +366,15 @@ describe("the replacement of a client's keys", () => {
     expect(await there('clients/phone.conf')).toBe(false);
   });
 
+  test('takes no handshake for that of a file that is empty', async () => {
+    await begin();
+    await writeFile(join(peers(), 'phone.next'), '');
+    // It goes on: the file may be mended.
+    await sh(`timeout 2 sh ${script} follow || true`);
+    expect(await readFile(join(peers(), 'phone.conf'), 'utf8')).toContain(publicKeyOf(old));
+    expect(await reaches()).toBe(true);
+  });
+
   test('is called off', async () => {
     await begin();
     await peer('cancel', 'phone');
