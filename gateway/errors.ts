@@ -1,8 +1,11 @@
+import { printable } from './logs/redact.ts';
+
 /**
  * refused: the input is none; conflict: it is so already, or something else is under way; missing: there is
- * no such thing; failed: the rest.
+ * no such thing; late: it has not come to an end in time, and may still; busy: it was not begun, and may be
+ * asked for again; failed: the rest.
  */
-export type FailureKind = 'refused' | 'conflict' | 'missing' | 'failed';
+export type FailureKind = 'refused' | 'conflict' | 'missing' | 'late' | 'busy' | 'failed';
 
 /** Something that the owner can mend: what is wrong, and what to do. */
 export class GatewayError extends Error {
@@ -25,11 +28,11 @@ export class UnavailableError extends GatewayError {
   }
 }
 
-/** Says on stderr what went wrong and what to do. @returns the exit code. */
+/** Says on stderr what went wrong and what to do; some of it may be a stranger's text. @returns the exit code. */
 export function present(error: unknown): number {
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`Error: ${message}\n`);
-  if (error instanceof GatewayError) process.stderr.write(`  → ${error.fix}\n`);
+  process.stderr.write(`Error: ${printable(message)}\n`);
+  if (error instanceof GatewayError) process.stderr.write(`  → ${printable(error.fix)}\n`);
   return 1;
 }
 

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { printable } from './logs/redact.ts';
 
 export type Paint = (style: 'red' | 'green' | 'yellow' | 'dim' | 'bold', text: string) => string;
 
@@ -10,9 +11,23 @@ export function painter(stream: NodeJS.WriteStream): Paint {
 
 export type Output = { json?: boolean };
 
+/** The painter's own colours (ECMA-48 SGR): what styleText makes of Paint's styles, and its ends. */
+const colours = new RegExp(`(${String.fromCharCode(27)}\\[(?:1|2|22|31|32|33|39)m)`);
+
+/**
+ * Text for a terminal in which strings of strangers may be: names, notes, what a server has answered. Of all
+ * that moves the cursor or sets a title, the painter's colours alone are left.
+ */
+export function forTerminal(text: string): string {
+  return text
+    .split(colours)
+    .map((part, i) => (i % 2 === 1 ? part : printable(part)))
+    .join('');
+}
+
 /** A command's answer: JSON for machines, or text for people. */
 export function print(output: Output, value: unknown, text: string): void {
-  process.stdout.write(`${output.json ? JSON.stringify(value, null, 2) : text}\n`);
+  process.stdout.write(`${output.json ? JSON.stringify(value, null, 2) : forTerminal(text)}\n`);
 }
 
 /** A reader that goes (`| head`) is no mistake. Call it once, before anything is written. */

@@ -135,6 +135,7 @@ const kinds: Readonly<Record<number, FailureKind>> = {
   400: 'refused',
   404: 'missing',
   409: 'conflict',
+  504: 'late',
 };
 
 function errorOf({ status, text }: Answer): GatewayError {

@@ -39,6 +39,8 @@ const statusOf: Record<FailureKind, number> = {
   refused: 400,
   missing: 404,
   conflict: 409,
+  late: 504,
+  busy: 503,
   failed: 500,
 };
 
@@ -53,7 +55,9 @@ export function problemOf(error: unknown): ProblemError | undefined {
       headers: { 'retry-after': retryHelper },
     });
   if (error instanceof GatewayError)
-    return new ProblemError(statusOf[error.kind], error.message, error.fix);
+    return new ProblemError(statusOf[error.kind], error.message, error.fix, {
+      ...(error.kind === 'busy' ? { headers: { 'retry-after': retryHelper } } : {}),
+    });
   return undefined;
 }
 

@@ -521,3 +521,12 @@ test('accounts, tokens and sessions outlive a restart of the daemon, and no secr
   expect(files).not.toContain(admin['x-csrf-token']);
   expect(gateway.said).toEqual([]);
 });
+
+test('who makes an admin as root, without the claim code, ends that code', async () => {
+  gateway.asked.length = 0;
+  const local = localClient(gateway.socket);
+  const made = { name: 'made-by-root', role: 'admin', password: owner.password } as const;
+  await local.call('accountAdd', { body: made });
+  expect(gateway.asked.map(({ verb }) => verb)).toContain('claim.close');
+  await local.call('accountRemove', { params: { name: made.name } });
+});

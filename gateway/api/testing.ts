@@ -146,6 +146,10 @@ export class TestApi {
   #usual({ verb, args }: Asked): unknown {
     if (verb === 'claim.status') return { open: this.claimCode !== undefined };
     if (verb === 'audit.record') return null;
+    if (verb === 'claim.close') {
+      this.claimCode = undefined;
+      return null;
+    }
     if (verb !== 'claim.use') throw new GatewayError(`No ${verb} here`, 'Do not ask for it');
     if (this.claimCode === undefined) throw new GatewayError('It is used', 'Log in', 'missing');
     if ((args as { code: string }).code !== this.claimCode)

@@ -46,6 +46,21 @@ afterEach(async () => {
 const use = (given: string) => helper.call('claim.use', { code: given }, visitor);
 const isOpen = async () => (await helper.call('claim.status', {}, visitor)).open;
 
+test('when root makes the first account without the code, no card shows it any more', async () => {
+  await writeDeviceCard(device.system);
+  await device.put('boot/firmware/gateway-status.txt', `all is well\n  claim code:     ${code}\n`);
+  await helper.call('claim.close', {}, visitor);
+  expect(await isOpen()).toBe(false);
+  for (const card of [
+    'boot/firmware/gateway-status.txt',
+    'etc/issue.d/50-pi-gateway.issue',
+    'var/lib/pi-gateway/device-card.txt',
+  ])
+    expect(await device.read(card), card).not.toMatch(/claim code/);
+  await expect(use(code)).rejects.toMatchObject({ kind: 'missing' });
+  await expect(helper.call('claim.close', {}, visitor)).resolves.toBeNull();
+});
+
 test('the code is used up by who has it, and no card shows it any more', async () => {
   await writeDeviceCard(device.system);
   await device.put('boot/firmware/gateway-status.txt', `all is well\n  claim code:     ${code}\n`);

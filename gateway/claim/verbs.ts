@@ -61,6 +61,16 @@ export function newClaimVerbs() {
         return null;
       },
     }),
+    'claim.close': defineVerb({
+      summary: 'Ends the claim code: root has made the first account without it',
+      args: z.strictObject({}),
+      result: z.null(),
+      changes: true,
+      run: async (system) => {
+        if ((await claimCode(system)) !== undefined) await endClaim(system);
+        return null;
+      },
+    }),
   } as const;
 }
 
@@ -96,6 +106,10 @@ async function useClaim(system: System, code: string, tries: WrongTries): Promis
       'Log in with your account, or let its owner make you one',
       'missing',
     );
+  await endClaim(system);
+}
+
+async function endClaim(system: System): Promise<void> {
   await rm(at(system, codePath), { force: true });
   await syncDirectory(at(system, claimFolder));
   // Without the code. Where they cannot be written they show one that works no more: no reason to fail.

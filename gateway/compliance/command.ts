@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { GatewayError, requireRoot } from '../errors.ts';
-import { painter } from '../terminal.ts';
+import { forTerminal, painter } from '../terminal.ts';
 import type { Control } from './control.ts';
 import { controls, unitsAsked } from './controls/all.ts';
 import { askMachine, type Facts, factsOfDirectory } from './facts.ts';
@@ -82,7 +82,7 @@ function print(
     : o.control && first && control
       ? detailText(first, control.checks, control.mend, paint)
       : reportText(report, paint, { failed: o.failed ?? false });
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${forTerminal(text)}\n`);
   return passes(report.score, o.minScore) ? 0 : 1;
 }
 

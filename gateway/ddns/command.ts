@@ -9,6 +9,7 @@ import {
 } from '../../firstboot/system.ts';
 import { GatewayError, requireRoot } from '../errors.ts';
 import { readForeignJson } from '../foreign-file.ts';
+import { forTerminal } from '../terminal.ts';
 import { type DdnsStatus, settingsPath, statusFile, statusText } from './view.ts';
 
 /** In the StateDirectory= of the service, which is its own user's. */
@@ -58,7 +59,9 @@ export function addDdnsCommands(program: Command): void {
   const ddns = program.command('ddns').description('the name under which this gateway is found');
   const print = async (json: boolean | undefined) => {
     const status = await readStatus(system);
-    process.stdout.write(`${json ? JSON.stringify(status, null, 2) : statusText(status)}\n`);
+    process.stdout.write(
+      `${json ? JSON.stringify(status, null, 2) : forTerminal(statusText(status))}\n`,
+    );
     process.exitCode = status.registered ? 0 : 1;
   };
 

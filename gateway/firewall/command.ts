@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { deviceSystem } from '../../firstboot/system.ts';
 import { localClient } from '../api/client.ts';
 import { GatewayError, requireRoot } from '../errors.ts';
-import { table } from '../terminal.ts';
+import { forTerminal, table } from '../terminal.ts';
 import { apply, confirm, rollback } from './change.ts';
 import { firewallStatus, statusText, zoneReport, zoneTable } from './status.ts';
 
@@ -12,7 +12,9 @@ type Output = { json?: boolean };
 const system = deviceSystem((text) => process.stderr.write(`${text}\n`));
 
 function print(output: Output, value: object, text: string): void {
-  process.stdout.write(output.json ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`);
+  process.stdout.write(
+    output.json ? `${JSON.stringify(value, null, 2)}\n` : `${forTerminal(text)}\n`,
+  );
 }
 
 function seconds(text: string): number {

@@ -123,6 +123,7 @@ function lateError(verb: string, timeout: number): GatewayError {
   return new GatewayError(
     `The helper has not answered within ${Math.round(timeout / 1000)} s: ${verb}`,
     'See sudo systemctl status pi-gateway-helper; what was asked for may still be done',
+    'late',
   );
 }
 

@@ -220,9 +220,16 @@ describe('a verb', () => {
     const client = connectHelper(path);
     const hung = ask(client, 'test.hang');
     const waits = ask(client, 'test.change', { name: 'a' }).catch((error: unknown) => error);
-    await expect(hung).rejects.toThrow(/test\.hang has not come to an end/);
+    await expect(hung).rejects.toMatchObject({
+      kind: 'late',
+      message: expect.stringContaining('test.hang has not come to an end'),
+      fix: expect.stringContaining('may still be done'),
+    });
     expect(await ended).toBe('hung');
-    expect(await waits).toMatchObject({ message: expect.stringContaining('was not begun') });
+    expect(await waits).toMatchObject({
+      kind: 'busy',
+      message: expect.stringContaining('was not begun'),
+    });
     expect(order).toEqual([]);
     expect((await audit()).at(-1)).toMatchObject({ verb: 'test.hang', outcome: 'failed' });
   });

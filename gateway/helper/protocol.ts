@@ -23,7 +23,14 @@ export const request = z.strictObject({
   }),
 });
 
-const failureKinds = ['refused', 'conflict', 'missing', 'failed'] as const satisfies FailureKind[];
+const failureKinds = [
+  'refused',
+  'conflict',
+  'missing',
+  'late',
+  'busy',
+  'failed',
+] as const satisfies FailureKind[];
 
 export const reply = z.union([
   z.strictObject({ id: z.number(), ok: z.literal(true), result: z.unknown() }),

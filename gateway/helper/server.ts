@@ -168,6 +168,7 @@ class HelperServer {
       throw new GatewayError(
         'A change before this one hangs, so this one was not begun',
         'Ask again in some seconds',
+        'busy',
       );
     };
     const turn = this.#changes.then(begin, begin);
@@ -177,7 +178,7 @@ class HelperServer {
 
   async #run(verb: Verb, args: unknown, { verb: name, actor }: Request): Promise<unknown> {
     const { system, patience } = this.#options;
-    const record = async (outcome: 'done' | FailureKind) => {
+    const record = async (outcome: AuditEntry['outcome']) => {
       if (!verb.changes) return;
       const audited = verb.audited ? verb.audited(args) : args;
       const entry: AuditEntry = {
@@ -202,7 +203,9 @@ class HelperServer {
     } catch (error) {
       const isHung = error instanceof HungError && verb.changes;
       this.#isHung ||= isHung;
-      await record(failureOf(error).kind);
+      const { kind } = failureOf(error);
+      // Who reads the record asks whether it was done.
+      await record(kind === 'late' || kind === 'busy' ? 'failed' : kind);
       // After the answer is on its way.
       if (isHung) setTimeout(() => this.#end('hung'), 100);
       throw error;
@@ -218,7 +221,8 @@ class HungError extends GatewayError {
   constructor(verb: string, patience: number) {
     super(
       `${verb} has not come to an end within ${Math.round(patience / 1000)} s`,
-      'See what hangs: sudo journalctl -u pi-gateway-helper',
+      'It may still be done: see how things are now, and what hangs: sudo journalctl -u pi-gateway-helper',
+      'late',
     );
   }
 }

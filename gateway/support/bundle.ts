@@ -4,6 +4,7 @@ import { at, readIfThere } from '../../firstboot/system.ts';
 import { examine } from '../doctor/doctor.ts';
 import type { World } from '../doctor/examination.ts';
 import { GatewayError } from '../errors.ts';
+import { readForeign } from '../foreign-file.ts';
 import { type LogEntry, type LogQuery, readJournal } from '../logs/journal.ts';
 import { readServices } from '../services/units.ts';
 import { settingsFile } from '../settings/read.ts';
@@ -27,15 +28,21 @@ const program =
     return (await Promise.all(texts)).join('\n');
   };
 
+/** In a folder of a service's own user. */
+const ddnsStatus = '/run/pi-gateway-ddns/status.json';
+
 const file =
   (...paths: readonly string[]) =>
   async ({ system }: World): Promise<string> => {
     const texts = paths.map(async (path) => {
       const text = await readIfThere(at(system, path)).catch((error: unknown) => String(error));
-      return `==> ${path}\n${text ?? '(not there)\n'}`;
+      return headed(path, text);
     });
     return (await Promise.all(texts)).join('\n');
   };
+
+const headed = (path: string, text: string | undefined) =>
+  `==> ${path}\n${text ?? '(not there)\n'}`;
 
 const logs =
   (query: Omit<LogQuery, 'limit'>) =>
@@ -155,12 +162,14 @@ const parts: readonly Part[] = [
   {
     name: 'history.txt',
     what: 'changes by the API and the command line, updates, first boot',
-    read: file(
-      '/var/log/pi-gateway/audit.jsonl',
-      '/var/log/apt/history.log',
-      '/var/lib/pi-gateway/firstboot/journal.json',
-      '/run/pi-gateway-ddns/status.json',
-    ),
+    read: async (world) => {
+      const own = await file(
+        '/var/log/pi-gateway/audit.jsonl',
+        '/var/log/apt/history.log',
+        '/var/lib/pi-gateway/firstboot/journal.json',
+      )(world);
+      return `${own}\n${headed(ddnsStatus, await readForeign(at(world.system, ddnsStatus)))}`;
+    },
   },
 ];
 

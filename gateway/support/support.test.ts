@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -120,6 +120,11 @@ beforeEach(async () => {
   );
   systemd.programs.set('tar', async (args) => (await run('tar', args)).stdout);
   await put('var/log/pi-gateway/audit.jsonl', `${JSON.stringify({ args: all })}\n`);
+  // The folder is that of the service's own user, who put a link there.
+  await put('etc/secret', 'for root alone');
+  await mkdir(join(root, 'run/pi-gateway-ddns'), { recursive: true });
+  await rm(join(root, 'run/pi-gateway-ddns/status.json'), { force: true });
+  await symlink(join(root, 'etc/secret'), join(root, 'run/pi-gateway-ddns/status.json'));
   await put('var/log/apt/history.log', 'Start-Date: 2026-01-01\nInstall: openssl\n');
   world = {
     system: systemd.system,
@@ -158,6 +163,7 @@ test('what helps is in it: each file that it names, with what the device has sai
   const read = async (name: string) =>
     (await run('tar', ['-xzOf', output, `pi-gateway-support/${name}`])).stdout;
   expect(await read('history.txt')).toContain('Install: openssl');
+  expect(await read('history.txt')).not.toContain('root alone');
   expect(await read('services.json')).toContain('ssh.service');
   expect(await read('firewall.txt')).toContain('$ nft list ruleset');
   expect(await read('doctor.json')).toContain('first-boot');

@@ -230,6 +230,8 @@ export const accountAdd = defineOperation({
   run: async (context, { body }) => {
     const added = await context.accounts.add(body);
     await record(context, 'account.add', { name: body.name, role: body.role });
+    // The gateway has its owner: the code on its screen and its card is for nobody any more.
+    if (body.role === 'admin') await context.call('claim.close', {});
     return accountOut(added);
   },
 });

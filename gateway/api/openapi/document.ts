@@ -90,6 +90,7 @@ const refusals: Readonly<Record<number, string>> = {
   415: 'The body is no JSON',
   429: 'Too many; see Retry-After',
   500: 'The gateway failed at it',
+  504: 'What needs root has not come to an end in time; it may still be done',
   503: 'A part of the gateway does not answer now; see Retry-After',
 };
 
@@ -129,7 +130,7 @@ function responses(operation: Operation): Json {
     ...(role === 'public' ? (body ? [401, 403] : []) : [401, 403]),
     ...[404, 409, 414],
     ...(body ? [413, 415] : []),
-    ...[429, 500, 503],
+    ...[429, 500, 503, 504],
   ];
   return {
     [status]: {
