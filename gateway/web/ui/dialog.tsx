@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
+import type { IconName } from './icon.tsx';
 import { Button, ProblemNote, useAction } from './parts.tsx';
 
 type DialogProps = {
@@ -57,6 +58,41 @@ export function Dialog({ title, onClose, wide, light, children }: DialogProps) {
   );
 }
 
+type DialogButtonsProps = {
+  /** What the second button does, as a verb: Save. */
+  action: string;
+  icon?: IconName;
+  danger?: boolean | undefined;
+  busy: boolean;
+  onClose: () => void;
+  /** None: the button submits the form that it is in. */
+  onAction?: () => unknown;
+};
+
+/** The end of a dialog in which something is done: Cancel, and what does it. */
+export function DialogButtons({
+  action,
+  icon,
+  danger,
+  busy,
+  onClose,
+  onAction,
+}: DialogButtonsProps) {
+  return (
+    <div class="buttons end">
+      <Button onClick={onClose}>Cancel</Button>
+      <Button
+        kind={danger ? 'danger primary' : 'primary'}
+        busy={busy}
+        {...(icon ? { icon } : {})}
+        {...(onAction ? { onClick: onAction } : { type: 'submit' })}
+      >
+        {action}
+      </Button>
+    </div>
+  );
+}
+
 type ConfirmProps = {
   title: string;
   /** What the button does, as a verb: Revoke. */
@@ -74,18 +110,15 @@ export function Confirm({ title, action, danger, onClose, run, children }: Confi
     <Dialog title={title} onClose={onClose} light>
       {children}
       <ProblemNote problem={work.problem} />
-      <div class="buttons end">
-        <Button onClick={onClose}>Cancel</Button>
-        <Button
-          kind={danger ? 'danger primary' : 'primary'}
-          busy={work.busy}
-          onClick={async () => {
-            if (await work.run(run)) onClose();
-          }}
-        >
-          {action}
-        </Button>
-      </div>
+      <DialogButtons
+        action={action}
+        danger={danger}
+        busy={work.busy}
+        onClose={onClose}
+        onAction={async () => {
+          if (await work.run(run)) onClose();
+        }}
+      />
     </Dialog>
   );
 }

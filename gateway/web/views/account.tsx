@@ -4,7 +4,7 @@ import { type Expiry, expiries, expiryAt } from '../lib/clients.ts';
 import { useResource } from '../lib/resource.ts';
 import { account, askWho, mayChange } from '../lib/session.ts';
 import { browserOf } from '../lib/words.ts';
-import { Confirm, Dialog } from '../ui/dialog.tsx';
+import { Confirm, Dialog, DialogButtons } from '../ui/dialog.tsx';
 import {
   Badge,
   Button,
@@ -213,12 +213,7 @@ function TotpOn({ onClose }: { onClose: () => void }) {
             autocomplete="one-time-code"
           />
           <ProblemNote problem={work.problem} />
-          <div class="buttons end">
-            <Button onClick={onClose}>Cancel</Button>
-            <Button type="submit" kind="primary" busy={work.busy}>
-              Turn it on
-            </Button>
-          </div>
+          <DialogButtons action="Turn it on" busy={work.busy} onClose={onClose} />
         </form>
       )}
     </Dialog>
@@ -251,12 +246,7 @@ function TotpOff({ onClose }: { onClose: () => void }) {
           autocomplete="current-password"
         />
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="danger primary" busy={work.busy}>
-            Turn off
-          </Button>
-        </div>
+        <DialogButtons action="Turn off" busy={work.busy} onClose={onClose} />
       </form>
     </Dialog>
   );
@@ -471,12 +461,7 @@ function AddToken({ onClose, onDone }: { onClose: () => void; onDone: () => Prom
           onChange={setExpiry}
         />
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={work.busy}>
-            Make token
-          </Button>
-        </div>
+        <DialogButtons action="Make token" busy={work.busy} onClose={onClose} />
       </form>
     </Dialog>
   );
@@ -646,12 +631,7 @@ function EditAccount({
           />
         )}
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={work.busy}>
-            {of ? 'Save' : 'Add account'}
-          </Button>
-        </div>
+        <DialogButtons action={of ? 'Save' : 'Add account'} busy={work.busy} onClose={onClose} />
       </form>
     </Dialog>
   );

@@ -3,7 +3,7 @@ import { type Answer, call } from '../lib/api.ts';
 import { duration, plural } from '../lib/format.ts';
 import { useResource } from '../lib/resource.ts';
 import { diffLines } from '../lib/words.ts';
-import { Confirm, Dialog } from '../ui/dialog.tsx';
+import { Confirm, Dialog, DialogButtons } from '../ui/dialog.tsx';
 import {
   Badge,
   Button,
@@ -306,12 +306,7 @@ function Review({ of, text, base, onClose, onDone }: ReviewProps) {
         </Note>
       )}
       <ProblemNote problem={work.problem} />
-      <div class="buttons end">
-        <Button onClick={onClose}>Cancel</Button>
-        <Button kind="primary" busy={work.busy} onClick={apply}>
-          Apply
-        </Button>
-      </div>
+      <DialogButtons action="Apply" busy={work.busy} onClose={onClose} onAction={apply} />
     </Dialog>
   );
 }

@@ -3,7 +3,7 @@ import { type Answer, call, Problem } from '../lib/api.ts';
 import { bytes, count, duration } from '../lib/format.ts';
 import { useResource } from '../lib/resource.ts';
 import { mayChange } from '../lib/session.ts';
-import { Confirm, Dialog } from '../ui/dialog.tsx';
+import { Confirm, Dialog, DialogButtons } from '../ui/dialog.tsx';
 import {
   Badge,
   Button,
@@ -366,12 +366,7 @@ function AddForward({ onClose, onDone }: { onClose: () => void; onDone: () => Pr
           spellcheck={false}
         />
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={work.busy}>
-            Open it
-          </Button>
-        </div>
+        <DialogButtons action="Open it" busy={work.busy} onClose={onClose} />
       </form>
     </Dialog>
   );

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { call, Problem } from '../lib/api.ts';
 import { type Expiry, expiries, expiryAt, listed, slug } from '../lib/clients.ts';
 import { dateTime } from '../lib/format.ts';
-import { Dialog } from '../ui/dialog.tsx';
+import { Dialog, DialogButtons } from '../ui/dialog.tsx';
 import {
   Button,
   Check,
@@ -172,12 +172,7 @@ function Form({
           </div>
         )}
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" icon="add" busy={work.busy}>
-            Add client
-          </Button>
-        </div>
+        <DialogButtons action="Add client" icon="add" busy={work.busy} onClose={onClose} />
       </form>
     </Dialog>
   );

@@ -8,7 +8,7 @@ import { useResource } from '../lib/resource.ts';
 import { go, link } from '../lib/router.ts';
 import { mayChange } from '../lib/session.ts';
 import { Chart } from '../ui/chart.tsx';
-import { Confirm, Dialog } from '../ui/dialog.tsx';
+import { Confirm, Dialog, DialogButtons } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icon.tsx';
 import {
   Badge,
@@ -437,12 +437,7 @@ function Edit({
           </Note>
         )}
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={work.busy}>
-            Save
-          </Button>
-        </div>
+        <DialogButtons action="Save" busy={work.busy} onClose={onClose} />
       </form>
     </Dialog>
   );

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
 import { type Answer, call, Problem } from '../lib/api.ts';
 import { plural } from '../lib/format.ts';
-import { Dialog } from '../ui/dialog.tsx';
-import { Badge, Button, Check, Field, Note, ProblemNote, say, useAction } from '../ui/parts.tsx';
+import { Dialog, DialogButtons } from '../ui/dialog.tsx';
+import { Badge, Check, Field, Note, ProblemNote, say, useAction } from '../ui/parts.tsx';
 
 type Result = Answer<'post', '/vpn/import'>;
 
@@ -87,12 +87,11 @@ export function ImportClients({
         />
         {plan && <Plan of={plan} />}
         <ProblemNote problem={work.problem} />
-        <div class="buttons end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={work.busy}>
-            {plan ? 'Import' : 'Look at them'}
-          </Button>
-        </div>
+        <DialogButtons
+          action={plan ? 'Import' : 'Look at them'}
+          busy={work.busy}
+          onClose={onClose}
+        />
       </form>
     </Dialog>
   );
