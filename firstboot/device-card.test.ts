@@ -21,6 +21,8 @@ const status = 'boot/firmware/gateway-status.txt';
 
 test('the card names what the device is and what to do next, wherever the owner looks', async () => {
   await device.put('boot/firmware/gateway-device.yaml', ownerFile(device.publicKey));
+  const facts = { port: 8443, dashboard: true, addresses: ['127.0.0.1', '10.66.0.1'] };
+  await device.put('usr/share/pi-gateway/daemon.json', JSON.stringify(facts));
   expect((await runFirstBoot(device.system, plan)).failures).toEqual([]);
   const code = (await claimCode(device.system)) ?? '';
   for (const path of [issue, saved, status]) {
@@ -33,6 +35,7 @@ test('the card names what the device is and what to do next, wherever the owner 
       code,
       'ssh ada@attic',
       'sudo pi-gateway vpn qr phone',
+      'https://attic.home.arpa:8443/ (in the VPN)',
     ])
       expect(card).toContain(part);
     expect(card).not.toContain((await device.read('etc/machine-id')).trim());

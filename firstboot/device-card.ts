@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { deviceId } from './device-id.ts';
+import { dashboardUrl } from './hosts.ts';
 import { takenOver } from './run.ts';
 import { adminNames } from './steps/accounts.ts';
 import { recipientPath } from './steps/age-identity.ts';
@@ -43,6 +44,7 @@ async function readDeviceCard(system: System): Promise<string[]> {
   const admins = isOpen ? await adminNames(system) : [];
   const clients = await namesOf(system, clientFolder, /^([a-z0-9-]+)\.conf$/);
   const code = await claimCode(system);
+  const url = await dashboardUrl(system, host);
   const facts: [string, string | undefined][] = [
     ['device', await deviceId(system).catch(() => undefined)],
     ['name', host],
@@ -50,6 +52,7 @@ async function readDeviceCard(system: System): Promise<string[]> {
     ['WireGuard key', await serverKey(system)],
     ['CA, SHA-256', await caFingerprint(system)],
     ['age recipient', (await readIfThere(at(system, recipientPath)))?.trim()],
+    ['dashboard', url && `${url} (in the VPN)`],
     ['claim code', code],
   ];
   const steps = [

@@ -99,3 +99,23 @@ test('the device gets its name', async () => {
   expect(await hostName.check(device.system)).toBe(true);
   expect(await device.read('etc/hosts')).toBe('127.0.0.1 localhost\n127.0.1.1 attic\n');
 });
+
+test("clients of the gateway's DNS are led to it by its name, and not to themselves", async () => {
+  const addresses = ['127.0.0.1', '::1', '10.66.0.1', 'fd66:6761:7465::1'];
+  const facts = JSON.stringify({ port: 8443, dashboard: true, addresses });
+  await device.put('usr/share/pi-gateway/daemon.json', facts);
+  for (const name of ['pi-gateway', 'attic']) {
+    await owner(name === 'attic' ? 'hostname: attic\n' : '');
+    expect(await hostName.check(device.system)).toBe(false);
+    await hostName.apply(device.system);
+    expect(await hostName.check(device.system)).toBe(true);
+    expect(await device.read('etc/hosts')).toBe(
+      [
+        '127.0.0.1 localhost',
+        `10.66.0.1 ${name}.home.arpa ${name}.internal ${name}`,
+        `fd66:6761:7465::1 ${name}.home.arpa ${name}.internal ${name}`,
+        '',
+      ].join('\n'),
+    );
+  }
+});

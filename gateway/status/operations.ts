@@ -55,6 +55,9 @@ export const status = z.object({
     .describe(
       'pending: rules on trial; closed: the others are broken, so only SSH and WireGuard are open; none: the device is open',
     ),
+  dashboard: z
+    .array(z.object({ zone: z.string(), url: z.string() }))
+    .describe('Where clients of a zone find the dashboard: by name in the VPN'),
   claimed: z.boolean().describe('Whether the dashboard has an owner'),
 });
 

@@ -78,6 +78,7 @@ function rows(status: Status): string[][] {
       ].join(', '),
     ],
     ['Alerts', firing === 0 ? 'none' : `${firing}, of them ${alerts.critical} critical`],
+    ...status.dashboard.map(({ zone, url }) => ['Dashboard', `${url} (${zone})`]),
     ...(status.claimed
       ? []
       : [['Dashboard', 'has no owner yet; the claim code is on the console']]),

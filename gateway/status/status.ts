@@ -1,8 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import type * as z from 'zod';
+import { dashboardUrl } from '../../firstboot/hosts.ts';
 import { at, type System } from '../../firstboot/system.ts';
 import type { Context } from '../api/context.ts';
 import { statusFile } from '../ddns/view.ts';
+import { readDaemonFacts } from '../image-facts.ts';
 import type { KernelState } from '../kernel-state.ts';
 import type { Check, Monitor } from '../monitor/monitor.ts';
 import { remembered } from '../remembered.ts';
@@ -38,8 +40,27 @@ export async function readStatus(context: Context, interfaces?: Interfaces): Pro
     ddns,
     updates: { pending: pendingUpdates(context), reboot_required: rebootRequired },
     firewall,
+    dashboard: await dashboards(system, facts),
     claimed: accounts.claimed(),
   };
+}
+
+/** By the addresses that the API listens on; by name in the VPN, whose clients ask the gateway for names. */
+async function dashboards(
+  system: System,
+  { name, addresses }: Pick<Status, 'name' | 'addresses'>,
+): Promise<Status['dashboard']> {
+  const listens = await readDaemonFacts(system).catch(() => undefined);
+  const byName = await dashboardUrl(system, name);
+  if (!listens || byName === undefined) return [];
+  return addresses.flatMap(({ zone, addresses: own }) => {
+    const [first] = own
+      .map((one) => one.split('/')[0] ?? '')
+      .filter((one) => listens.addresses.includes(one));
+    if (first === undefined) return [];
+    const host = first.includes(':') ? `[${first}]` : first;
+    return [{ zone, url: zone === 'vpn' ? byName : `https://${host}:${listens.port}/` }];
+  });
 }
 
 /** Each question starts a program: those who look at once, or each second, share an answer. */

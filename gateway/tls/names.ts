@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { localNames } from '../../firstboot/hosts.ts';
 import { permitted } from '../../firstboot/steps/ca.ts';
 
 /** What the certificate is for. */
@@ -14,7 +15,7 @@ export function namesOf(
   addresses: readonly string[],
   further: readonly string[] = [],
 ): Names {
-  const names = [`${hostname}.local`, `${hostname}.home.arpa`, `${hostname}.internal`, 'localhost'];
+  const names = [`${hostname}.local`, ...localNames(hostname), 'localhost'];
   return {
     dns: [...new Set([...names, ...further.filter((name) => isIP(name) === 0)])].filter(mayBeNamed),
     addresses: [...new Set([...addresses, ...further.filter((name) => isIP(name) !== 0)])].filter(

@@ -522,6 +522,7 @@ function standIns(world: World): StandIn {
       ddns: { state: 'registered', summary: 'attic.duckdns.org has 203.0.113.24' },
       updates: { pending: 3, reboot_required: false },
       firewall: 'active',
+      dashboard: [{ zone: 'vpn', url: 'https://attic.home.arpa:8443/' }],
       claimed: true,
     }),
     serviceList: () => ({ services: services() }),
