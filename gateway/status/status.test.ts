@@ -9,7 +9,7 @@ import type { Alert, Check } from '../monitor/monitor.ts';
 import { FakeSystemd } from '../services/testing.ts';
 import { readDeviceFacts, zoneOf } from './facts.ts';
 import { screen } from './screen.ts';
-import { healthOf, type Status } from './status.ts';
+import { dashboards, healthOf, type Status } from './status.ts';
 
 let api: TestApi;
 
@@ -220,6 +220,31 @@ test('addresses are told by zone, without loopback and link-local ones', async (
     { zone: 'wan', interface: 'eth0', addresses: ['192.168.1.20'] },
     { zone: 'vpn', interface: 'wg0', addresses: ['10.66.0.1'] },
   ]);
+});
+
+test('the dashboard is where the API listens: by name in the VPN, by address in other zones', async () => {
+  const { system } = api;
+  const addresses = [
+    { zone: 'wan', interface: 'eth0', addresses: ['192.168.1.20'] },
+    { zone: 'lan', interface: 'eth1', addresses: ['192.168.10.1', 'fd10:1::1'] },
+    { zone: 'vpn', interface: 'wg0', addresses: ['10.66.0.1', 'fd66:6761:7465::1'] },
+  ];
+  expect(await dashboards(system, { name: 'attic', addresses })).toEqual([]);
+  const listens = ['127.0.0.1', '192.168.10.1', '10.66.0.1'];
+  const facts = { port: 8443, dashboard: true, addresses: listens };
+  await api.put('usr/share/pi-gateway/daemon.json', JSON.stringify(facts));
+  const env = (dns: string) =>
+    `port=51820\nmtu=1420\ndns='${dns}'\nnetwork4=10.66.0.0/24\nnetwork6=fd66:6761:7465::/64\n`;
+  for (const [dns, host] of [
+    ['10.66.0.1, fd66:6761:7465::1', 'attic.home.arpa'],
+    ['9.9.9.9', '10.66.0.1'],
+  ] as const) {
+    await api.put('usr/share/pi-gateway/wireguard.env', env(dns));
+    expect(await dashboards(system, { name: 'attic', addresses })).toEqual([
+      { zone: 'lan', url: 'https://192.168.10.1:8443/' },
+      { zone: 'vpn', url: `https://${host}:8443/` },
+    ]);
+  }
 });
 
 test('the screen fits a terminal of 80 by 24, in words alone', async () => {

@@ -46,7 +46,7 @@ export async function readStatus(context: Context, interfaces?: Interfaces): Pro
 }
 
 /** By the addresses that the API listens on; by name in the VPN, whose clients ask the gateway for names. */
-async function dashboards(
+export async function dashboards(
   system: System,
   { name, addresses }: Pick<Status, 'name' | 'addresses'>,
 ): Promise<Status['dashboard']> {
