@@ -106,6 +106,15 @@ export async function output(
   return (await run(command, args, options)).stdout;
 }
 
+/** How commands run whose input or output is bytes, too many to hold. */
+const ofBytes = {
+  reject: false,
+  extendEnv: false,
+  env: { PATH: hostPath, LC_ALL: 'C.UTF-8' },
+  encoding: 'buffer',
+  maxBuffer: 1024 * 1024,
+} as const;
+
 /**
  * Runs `from | to` (command lines without a shell).
  * @throws BuildError with both exit codes and what they printed, if either fails.
@@ -115,13 +124,7 @@ export async function runPipe(
   to: readonly string[],
   options: Pick<RunOptions, 'env' | 'fix'> = {},
 ): Promise<void> {
-  const settings = {
-    reject: false,
-    extendEnv: false,
-    env: { PATH: hostPath, LC_ALL: 'C.UTF-8', ...options.env },
-    encoding: 'buffer',
-    maxBuffer: 1024 * 1024,
-  } as const;
+  const settings = { ...ofBytes, env: { ...ofBytes.env, ...options.env } };
   const [source = '', ...sourceArgs] = from;
   const [sink = '', ...sinkArgs] = to;
   const filled = execa(sink, sinkArgs, { ...settings, stdin: 'pipe', stdout: 'ignore' });
@@ -157,13 +160,9 @@ export async function runStream(
   options: { stdin: string; signal?: AbortSignal | undefined; fix?: string },
 ): Promise<void> {
   const child = execa(command, args, {
-    reject: false,
-    extendEnv: false,
-    env: { PATH: hostPath, LC_ALL: 'C.UTF-8' },
-    encoding: 'buffer',
+    ...ofBytes,
     inputFile: options.stdin,
     buffer: { stdout: false },
-    maxBuffer: 1024 * 1024,
     ...(options.signal ? { cancelSignal: options.signal } : {}),
   });
   let failure: { error: unknown } | undefined;
@@ -178,17 +177,7 @@ export async function runStream(
   options.signal?.throwIfAborted();
   if (failure) throw failure.error;
   if (result.exitCode === 0) return;
-  const missing = result.code === 'ENOENT';
-  throw new BuildError({
-    what: missing
-      ? `The command '${command}' is not installed`
-      : `'${command}' failed with ${result.signal ?? `exit code ${result.exitCode ?? -1}`}`,
-    where: `${[command, ...args].join(' ')} < ${options.stdin}`,
-    detail: Buffer.from(result.stderr).toString().trim(),
-    fix: missing ? 'Run: npm run doctor' : options.fix,
-    code: missing ? exitCode.host : exitCode.failed,
-    cause: result,
-  });
+  throw ended(command, result, `${[command, ...args].join(' ')} < ${options.stdin}`, options.fix);
 }
 
 /**
@@ -201,13 +190,9 @@ export async function runSink(
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const child = execa(command, args, {
-    reject: false,
-    extendEnv: false,
-    env: { PATH: hostPath, LC_ALL: 'C.UTF-8' },
-    encoding: 'buffer',
+    ...ofBytes,
     stdin: 'pipe',
     stdout: 'ignore',
-    maxBuffer: 1024 * 1024,
   });
   const feeding = pipeline(bytes, child.stdin).catch((error: unknown) => {
     // A command that stops reading says itself why.
@@ -218,10 +203,30 @@ export async function runSink(
   const [result, failure] = await Promise.all([child, feeding]);
   if (failure) throw failure.error;
   if (result.exitCode === 0) return;
-  throw new BuildError({
-    what: `'${command}' failed with ${result.signal ?? `exit code ${result.exitCode ?? -1}`}`,
-    where: [command, ...args].join(' '),
+  throw ended(command, result, [command, ...args].join(' '));
+}
+
+/** What a command whose output is bytes ended in. */
+function ended(
+  command: string,
+  result: {
+    code?: string | undefined;
+    signal?: string | undefined;
+    exitCode?: number | undefined;
+    stderr: Uint8Array;
+  },
+  where: string,
+  fix?: string,
+): BuildError {
+  const missing = result.code === 'ENOENT';
+  return new BuildError({
+    what: missing
+      ? `The command '${command}' is not installed`
+      : `'${command}' failed with ${result.signal ?? `exit code ${result.exitCode ?? -1}`}`,
+    where,
     detail: Buffer.from(result.stderr).toString().trim(),
+    fix: missing ? 'Run: npm run doctor' : fix,
+    code: missing ? exitCode.host : exitCode.failed,
     cause: result,
   });
 }

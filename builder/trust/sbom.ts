@@ -58,37 +58,32 @@ export function sbomOf(o: Ingredients): string {
     bomRef: 'image',
     version: o.imageDigest,
   });
-  for (const one of o.debian) {
-    const purl = debianPurl(one);
+  const add = (
+    purl: string,
+    one: { name: string; version: string },
+    licences: readonly string[],
+    more: ConstructorParameters<typeof Models.Component>[2] = {},
+  ) =>
     bom.components.add(
       new Models.Component(Enums.ComponentType.Library, one.name, {
         bomRef: purl,
         purl,
         version: one.version,
-        licenses: new Models.LicenseRepository(one.licences.map(licence)),
-        ...(one.maintainer === ''
-          ? {}
-          : { supplier: new Models.OrganizationalEntity({ name: one.maintainer }) }),
-        properties: new Models.PropertyRepository([
-          new Models.Property('debian:source', one.source),
-          new Models.Property('debian:source-version', one.sourceVersion),
-        ]),
+        licenses: new Models.LicenseRepository(licences.map(licence)),
+        ...more,
       }),
     );
-  }
-  for (const one of o.npm) {
-    const purl = npmPurl(one);
-    bom.components.add(
-      new Models.Component(Enums.ComponentType.Library, one.name, {
-        bomRef: purl,
-        purl,
-        version: one.version,
-        licenses: new Models.LicenseRepository(
-          one.licence === undefined ? [] : [licence(one.licence)],
-        ),
-      }),
-    );
-  }
+  for (const one of o.debian)
+    add(debianPurl(one), one, one.licences, {
+      ...(one.maintainer === ''
+        ? {}
+        : { supplier: new Models.OrganizationalEntity({ name: one.maintainer }) }),
+      properties: new Models.PropertyRepository([
+        new Models.Property('debian:source', one.source),
+        new Models.Property('debian:source-version', one.sourceVersion),
+      ]),
+    });
+  for (const one of o.npm) add(npmPurl(one), one, one.licence === undefined ? [] : [one.licence]);
   const serializer = new Serialize.JsonSerializer(
     new Serialize.JSON.Normalize.Factory(Spec.Spec1dot6),
   );
