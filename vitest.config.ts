@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Kinds of tests: `unit` in seconds, `browser` uses the dashboard in Chromium, `build` makes images, `boot`
- * starts one in QEMU, `lab` starts one among other hosts and probes it from outside, `figures` measures,
- * `power` cuts a device's power; these three are no part of npm test: npm run lab, figures, power.
+ * starts one in QEMU, `lab` starts one among other hosts and probes it from outside, `services` does
+ * so with every service on, `figures` measures, `power` cuts a device's power; these four are no part of npm
+ * test: npm run lab, services, figures, power.
  */
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
@@ -13,7 +14,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.{boot,browser,build,figures,lab}.test.ts', '**/{boot,lab,power}.test.ts'],
+          exclude: ['**/*.{boot,browser,build,figures,lab,services}.test.ts', '**/{boot,lab,power}.test.ts'],
           // Some write durably hundreds of times, which a busy disk takes long for.
           testTimeout: 180_000,
           hookTimeout: 60_000,
@@ -63,6 +64,16 @@ export default defineConfig({
         test: {
           name: 'lab',
           include: ['stages/**/lab.test.ts', '{builder,stages}/**/*.lab.test.ts'],
+          globalSetup: ['builder/lab/global-setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'services',
+          include: ['stages/**/*.services.test.ts'],
           globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,

@@ -8,8 +8,11 @@ import { loadStages } from '../stages.ts';
 import { openLab, type ZoneAddresses } from './lab.ts';
 import { probesTree } from './probes.ts';
 
-/** The image that ci/lab.sh builds. */
-const name = 'pi-gateway-lab';
+/** The image and its environment: what ci/lab.sh builds, or ci/services.sh. */
+const { name, env, command } =
+  process.env.PI_GATEWAY_LAB === 'services'
+    ? { name: 'pi-gateway-services', env: 'services', command: 'npm run services' }
+    : { name: 'pi-gateway-lab', env: 'router', command: 'npm run lab' };
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -18,7 +21,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const stages = await loadStages(root);
   const { config } = await loadConfig({
     root,
-    env: 'router',
+    env,
     stages: stages.map((stage) => stage.definition),
   });
   const image = join(resolve(root, config.paths.output), name, `${name}.img`);
@@ -26,7 +29,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     throw new BuildError({
       what: "There is no router's image to test",
       where: image,
-      fix: 'Run: npm run lab',
+      fix: `Run: ${command}`,
       code: exitCode.usage,
       cause,
     });
