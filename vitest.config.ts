@@ -14,7 +14,10 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{builder,firstboot,gateway,stages,ci}/**/*.test.ts'],
-          exclude: ['**/*.{boot,browser,build,figures,lab,services}.test.ts', '**/{boot,lab,power}.test.ts'],
+          exclude: [
+            '**/*.{boot,browser,build,figures,lab,services}.test.ts',
+            '**/{boot,lab,power}.test.ts',
+          ],
           // Some write durably hundreds of times, which a busy disk takes long for.
           testTimeout: 180_000,
           hookTimeout: 60_000,
