@@ -428,6 +428,10 @@ configured(program.command('vulnerabilities <image>'))
       policy: config.trust.vulnerabilities,
     });
     print(o, report, () => reportText(report));
+    if (report.violations.length > 0)
+      process.stderr.write(
+        `trust.vulnerabilities of gateway.yaml does not allow: ${report.violations.join(', ')}\n`,
+      );
   });
 
 configured(program.command('boot'))

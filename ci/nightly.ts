@@ -15,6 +15,7 @@ type Flags = {
   url: string;
   keep: string;
   bootTest: BootTest;
+  vulnDb?: string;
   key?: string;
   publicKey?: string;
   config?: string;
@@ -38,6 +39,10 @@ const program = new Command('nightly')
     )
       .choices(['all', 'start', 'none'])
       .default('all'),
+  )
+  .option(
+    '--vuln-db <file|url>',
+    "Debian's security data: trust.vulnerabilities of gateway.yaml has to allow what is known",
   )
   .option('--key <file>', 'secret key that signs the release')
   .option('--public-key <file>', 'its public half, which the signatures are verified with')

@@ -26,6 +26,8 @@ export type FixtureNight = {
   files: Record<string, string>;
   /** True: the boot test passes; false: it fails; null: it is not asked for. */
   boots: boolean | null;
+  /** True: the policy allows what is known; false: it does not; null: nobody asks. */
+  safe: boolean | null;
   /** True: signs; false: the signature does not hold; null: there is no key. */
   signs: boolean | null;
   /** The process kills itself with SIGKILL when it comes to this step. */
@@ -109,6 +111,13 @@ if (import.meta.main) {
           process.stderr.write('building\n');
           return { path: await image(o), base: 'base', packages: o.packages };
         },
+        vulnerabilities:
+          o.safe === null
+            ? null
+            : async () => {
+                if (!o.safe) throw new Error('the policy does not allow CVE-2026-0001');
+                return '{"found":[]}\n';
+              },
         bootTest:
           o.boots === null
             ? null

@@ -45,6 +45,7 @@ async function night(o: Partial<FixtureNight> = {}): Promise<Ended> {
     sources: 'sources',
     archive: null,
     boots: true,
+    safe: null,
     signs: null,
     ...monday,
     ...o,
@@ -172,6 +173,20 @@ describe('a nightly release', () => {
     const second = await night({ ...tuesday, signs: false });
     expect(second.stderr).toContain('does not hold');
     expect(await visible()).toBe(before);
+  });
+
+  test('is not made of an image whose known vulnerabilities the policy does not allow', async () => {
+    const { id } = await night();
+    const before = await visible();
+    expect((await night({ ...tuesday, safe: false })).stderr).toContain('CVE-2026-0001');
+    expect(await visible()).toBe(before);
+    expect(await released()).toEqual([id]);
+  });
+
+  test('holds the report of known vulnerabilities, if there are security data', async () => {
+    const { id } = await night({ safe: true });
+    expect(JSON.parse(await text(String(id), 'vulnerabilities.json'))).toEqual({ found: [] });
+    expect(await text(String(id), 'SHA256SUMS')).toContain('  vulnerabilities.json');
   });
 
   test('is not made of an image that does not start', async () => {

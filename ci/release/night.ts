@@ -20,6 +20,11 @@ export type BuiltImage = {
 export type NightWork = {
   look(): Promise<Look>;
   build(): Promise<BuiltImage>;
+  /**
+   * Known vulnerabilities of the image's packages, as JSON; throws where the policy does not allow them.
+   * Null: there are no security data.
+   */
+  vulnerabilities: ((image: string) => Promise<string>) | null;
   /** Null: the image is not to be started. */
   bootTest: ((image: string) => Promise<void>) | null;
   /** Compresses, checks and describes the image. @returns the folder with the results. */
@@ -82,6 +87,8 @@ export async function night(o: NightOptions, work: NightWork): Promise<NightResu
     );
   }
 
+  if (work.vulnerabilities) o.onStep('known vulnerabilities');
+  const vulnerabilities = await work.vulnerabilities?.(built.path);
   if (work.bootTest) {
     o.onStep('boot test');
     await work.bootTest(built.path);
@@ -91,6 +98,9 @@ export async function night(o: NightOptions, work: NightWork): Promise<NightResu
   const results = await work.artifacts(`${o.url.replace(/\/$/, '')}/${id}`);
   const staged = await folder.stage(id);
   await copyResults(results, staged, o.onStep);
+
+  if (vulnerabilities !== undefined)
+    await writeFile(join(staged, 'vulnerabilities.json'), vulnerabilities);
 
   const list = await imagerList(staged);
   const [imager] = list.os_list;

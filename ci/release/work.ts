@@ -19,6 +19,8 @@ export type ProjectWork = {
   /** Take the newest base and packages. */
   refresh: boolean;
   bootTest: BootTest;
+  /** Debian's security data, a file or URL; without them, nothing is said of vulnerabilities. */
+  vulnDb?: string | undefined;
   /** Files of the key pair that signs; without both, nothing is signed. */
   key?: string | undefined;
   publicKey?: string | undefined;
@@ -42,7 +44,7 @@ export async function projectWork(o: ProjectWork): Promise<NightWork> {
     sets,
     stages: stages.map((stage) => stage.definition),
   });
-  const { key, publicKey } = o;
+  const { key, publicKey, vulnDb } = o;
   const program = (
     args: readonly string[],
     more: { env?: Record<string, string>; fix?: string } = {},
@@ -59,6 +61,11 @@ export async function projectWork(o: ProjectWork): Promise<NightWork> {
       if (!record) throw new Error(`the build left no record of ${image}`);
       return { path: image, base: base_digest, packages: record.packages };
     },
+    vulnerabilities:
+      vulnDb === undefined
+        ? null
+        : (image) =>
+            command('vulnerabilities', image, '--vuln-db', vulnDb, '--json', ...configured),
     bootTest:
       o.bootTest === 'none'
         ? null
