@@ -287,7 +287,7 @@ describe('hostile input', () => {
       'the way up': head('GET /../../../../etc/passwd'),
       'the way up, encoded': head('GET /..%2f..%2f..%2f..%2fetc%2fpasswd'),
       'the way up, encoded twice': head('GET /%252e%252e%252f%252e%252e%252fetc%252fpasswd'),
-      'the way up in a name': head('GET /api/v1/vpn/clients/..%2f..%2fserver.key/config', cookie),
+      'the way up in a name': head('POST /api/v1/vpn/clients/..%2f..%2fserver.key/config', cookie),
       'a NUL in the path': head('GET /api/v1/vpn/clients/a%00b', cookie),
       'two slashes': head('GET //etc/passwd'),
     };
