@@ -111,7 +111,8 @@ async function findAddresses(
   return verdicts;
 }
 
-const runProgram: Context['run'] = (command, args, input) =>
+/** Runs a program as {@link Context} says; 127 is the code of one that is not there, as in sh(1). */
+export const runProgram: Context['run'] = (command, args, input) =>
   new Promise((resolve) => {
     const child = execFile(
       command,
