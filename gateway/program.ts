@@ -35,6 +35,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
   { commands: ['vpn'], load: async () => (await import('./vpn/command.ts')).addVpnCommands },
   { commands: ['ddns'], load: async () => (await import('./ddns/command.ts')).addDdnsCommands },
   {
+    commands: ['secret'],
+    load: async () => (await import('./secrets/command.ts')).addSecretCommands,
+  },
+  {
     commands: ['config'],
     load: async () => (await import('./settings/command.ts')).addConfigCommands,
   },

@@ -14,6 +14,7 @@ export const areas = [
   'firewall',
   'logs',
   'metrics',
+  'secrets',
   'services',
   'status',
   'updates',

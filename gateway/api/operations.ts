@@ -4,6 +4,7 @@ import { ddnsOperations } from '../ddns/operations.ts';
 import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
 import { monitorOperations } from '../monitor/operations.ts';
+import { secretsOperations } from '../secrets/operations.ts';
 import { servicesOperations } from '../services/operations.ts';
 import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
@@ -24,6 +25,7 @@ export const operations = [
   ...ddnsOperations,
   ...logsOperations,
   ...monitorOperations,
+  ...secretsOperations,
   ...servicesOperations,
   ...statusOperations,
   ...vpnOperations,

@@ -3,6 +3,7 @@ import { claimVerbs } from '../claim/verbs.ts';
 import { complianceVerbs } from '../compliance/verbs.ts';
 import { ddnsVerbs } from '../ddns/verbs.ts';
 import { firewallVerbs } from '../firewall/verbs.ts';
+import { secretsVerbs } from '../secrets/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
 import { configVerbs } from '../settings/verbs.ts';
 import { updateVerbs } from '../updates/verbs.ts';
@@ -18,6 +19,7 @@ export const verbs = {
   ...claimVerbs,
   ...complianceVerbs,
   ...ddnsVerbs,
+  ...secretsVerbs,
   ...servicesVerbs,
   ...vpnVerbs,
 } as const;

@@ -1,7 +1,6 @@
-import { createInterface } from 'node:readline';
-import { Writable } from 'node:stream';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { GatewayError } from '../../errors.ts';
+import { readHidden, readLine } from '../../hidden-input.ts';
 import { type Output, print, table } from '../../terminal.ts';
 import { type AnswerOf, type Client, localClient } from '../client.ts';
 import { type Role, roles, type Scope, scopes } from '../operation.ts';
@@ -218,30 +217,9 @@ function day(time: string): string {
 
 /** Twice from a terminal, as nobody sees what is typed; once from a pipe. */
 async function askNewPassword(name: string): Promise<string> {
-  if (!process.stdin.isTTY) return await readLine();
+  if (!process.stdin.isTTY) return await readLine('password');
   const password = await readHidden(`New password of ${name} (at least 12 characters): `);
   if ((await readHidden('Once more: ')) !== password)
     throw new GatewayError('The two are not the same', 'Try again', 'refused');
   return password;
-}
-
-async function readLine(): Promise<string> {
-  for await (const line of createInterface({ input: process.stdin })) return line;
-  throw new GatewayError('There is no password on standard input', 'Pipe one in', 'refused');
-}
-
-async function readHidden(question: string): Promise<string> {
-  process.stderr.write(question);
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
-  try {
-    return await new Promise((resolve, reject) => {
-      lines.once('line', resolve);
-      lines.once('SIGINT', () => reject(new GatewayError('Nothing was changed', 'Run it again')));
-      lines.once('close', () => reject(new GatewayError('Nothing was changed', 'Run it again')));
-    });
-  } finally {
-    lines.close();
-    process.stderr.write('\n');
-  }
 }
