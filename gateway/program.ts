@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { version } from './version.ts';
 
 /** Adds an area's commands. */
-export type AddCommands = (program: Command) => void;
+export type AddCommands = (program: Command) => void | Promise<void>;
 
 /**
  * Every area of the command line, by the commands that it adds. Only the one that is asked for is run: on a
@@ -55,6 +55,14 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     load: async () => (await import('./support/command.ts')).addSupportCommand,
   },
   {
+    commands: ['extension'],
+    load: async () => (await import('./extensions/command.ts')).addExtensionCommands,
+  },
+  {
+    commands: ['x'],
+    load: async () => (await import('./extensions/command.ts')).addVerbCommands,
+  },
+  {
     commands: ['completion'],
     load: async () => {
       const { addCompletionCommand } = await import('./completion/command.ts');
@@ -85,6 +93,6 @@ Exit codes:
   2  wrong command line; of status and doctor: something has failed`,
     );
   const some = areas.filter(({ commands }) => asked !== undefined && commands.includes(asked));
-  for (const { load } of some.length > 0 ? some : areas) (await load())(program);
+  for (const { load } of some.length > 0 ? some : areas) await (await load())(program);
   return program;
 }

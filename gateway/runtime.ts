@@ -4,6 +4,7 @@ import { type Alerts, startAlerts } from './alerts/alerts.ts';
 import { dashboardFolder } from './api/http/files.ts';
 import { operations } from './api/operations.ts';
 import { type Listen, startApi } from './api/server.ts';
+import { routeOperations } from './extensions/routes.ts';
 import type { Helper } from './helper/protocol.ts';
 import type { Actor } from './helper/verb.ts';
 import type { VerbResult } from './helper/verbs.ts';
@@ -97,7 +98,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     kernel,
     monitor: running,
     alerts,
-    operations,
+    operations: [...operations, ...(await routeOperations(system))],
     settings: () => settings.api,
     certificate: { key: pem, cert: pem },
     listen: options.listen,

@@ -69,42 +69,48 @@ export function localClient(
   socketPath = apiSocket,
   user = process.env.SUDO_USER ?? 'root',
 ): Client {
-  return clientOver(
-    (method, path, body) =>
-      new Promise((resolve, reject) => {
-        const sent = request(
-          {
-            socketPath,
-            method,
-            path,
-            headers: {
-              host: 'localhost',
-              'x-gateway-user': user,
-              ...(body === undefined
-                ? {}
-                : {
-                    'content-type': 'application/json',
-                    'content-length': String(Buffer.byteLength(body)),
-                  }),
-            },
+  return clientOver(localTransport(socketPath, user));
+}
+
+/** Also for operations that are known on the device alone: those of extensions. */
+export function localTransport(
+  socketPath = apiSocket,
+  user = process.env.SUDO_USER ?? 'root',
+): Transport {
+  return (method, path, body) =>
+    new Promise((resolve, reject) => {
+      const sent = request(
+        {
+          socketPath,
+          method,
+          path,
+          headers: {
+            host: 'localhost',
+            'x-gateway-user': user,
+            ...(body === undefined
+              ? {}
+              : {
+                  'content-type': 'application/json',
+                  'content-length': String(Buffer.byteLength(body)),
+                }),
           },
-          (response) => {
-            const chunks: Buffer[] = [];
-            response.on('data', (chunk: Buffer) => chunks.push(chunk));
-            response.on('error', (error) => reject(noAnswer(error)));
-            response.on('end', () =>
-              resolve({
-                status: response.statusCode ?? 0,
-                type: response.headers['content-type'] ?? '',
-                text: Buffer.concat(chunks).toString('utf8'),
-              }),
-            );
-          },
-        );
-        sent.on('error', (error) => reject(noAnswer(error)));
-        sent.end(body);
-      }),
-  );
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', (error) => reject(noAnswer(error)));
+          response.on('end', () =>
+            resolve({
+              status: response.statusCode ?? 0,
+              type: response.headers['content-type'] ?? '',
+              text: Buffer.concat(chunks).toString('utf8'),
+            }),
+          );
+        },
+      );
+      sent.on('error', (error) => reject(noAnswer(error)));
+      sent.end(body);
+    });
 }
 
 function noAnswer(error: NodeJS.ErrnoException): GatewayError {
@@ -138,7 +144,8 @@ const kinds: Readonly<Record<number, FailureKind>> = {
   504: 'late',
 };
 
-function errorOf({ status, text }: Answer): GatewayError {
+/** What the API says is wrong, and what to do. */
+export function errorOf({ status, text }: Answer): GatewayError {
   try {
     const { detail, fix } = JSON.parse(text) as { detail?: unknown; fix?: unknown };
     if (typeof detail === 'string' && typeof fix === 'string')

@@ -11,6 +11,7 @@ export const areas = [
   'compliance',
   'config',
   'ddns',
+  'extensions',
   'firewall',
   'logs',
   'metrics',

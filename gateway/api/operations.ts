@@ -1,6 +1,7 @@
 import { alertOperations } from '../alerts/operations.ts';
 import { complianceOperations } from '../compliance/operations.ts';
 import { ddnsOperations } from '../ddns/operations.ts';
+import { extensionsOperations } from '../extensions/operations.ts';
 import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
 import { monitorOperations } from '../monitor/operations.ts';
@@ -23,6 +24,7 @@ export const operations = [
   ...accountsOperations,
   ...complianceOperations,
   ...ddnsOperations,
+  ...extensionsOperations,
   ...logsOperations,
   ...monitorOperations,
   ...secretsOperations,

@@ -2,6 +2,7 @@ import type * as z from 'zod';
 import { claimVerbs } from '../claim/verbs.ts';
 import { complianceVerbs } from '../compliance/verbs.ts';
 import { ddnsVerbs } from '../ddns/verbs.ts';
+import { extensionVerbs } from '../extensions/verbs.ts';
 import { firewallVerbs } from '../firewall/verbs.ts';
 import { secretsVerbs } from '../secrets/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
@@ -19,6 +20,7 @@ export const verbs = {
   ...claimVerbs,
   ...complianceVerbs,
   ...ddnsVerbs,
+  ...extensionVerbs,
   ...secretsVerbs,
   ...servicesVerbs,
   ...vpnVerbs,

@@ -4,7 +4,7 @@ import { serviceViews } from './view.ts';
 
 export const serviceId = z
   .string()
-  .regex(/^[a-z][a-z-]{0,31}$/)
+  .regex(/^[a-z][a-z0-9-]{0,31}$/)
   .describe('As in the list, e.g. dns');
 
 export const service = z.object({

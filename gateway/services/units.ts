@@ -1,5 +1,6 @@
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { UnavailableError } from '../errors.ts';
+import { extensionServices } from '../extensions/services.ts';
 import { serverPort } from '../vpn/server-state.ts';
 import { findService, registry, type ServiceDefinition } from './registry.ts';
 
@@ -110,11 +111,12 @@ export type RunningService = { definition: ServiceDefinition; unit: UnitState };
 
 /** The services of the registry that this device has. */
 export async function readServices(system: System): Promise<RunningService[]> {
+  const all: readonly ServiceDefinition[] = [...registry, ...(await extensionServices(system))];
   const units = await readUnits(
     system,
-    registry.flatMap((one) => one.units),
+    all.flatMap((one) => one.units),
   );
-  return registry.flatMap((definition: ServiceDefinition) => {
+  return all.flatMap((definition) => {
     const found = definition.units.flatMap((name) => units.get(name) ?? []);
     // Of two that are there, the one that is on: an image may have both clients of the time.
     const unit = found.find(({ state, enabled }) => state !== 'inactive' || enabled) ?? found[0];

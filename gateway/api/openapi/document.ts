@@ -90,6 +90,7 @@ const refusals: Readonly<Record<number, string>> = {
   415: 'The body is no JSON',
   429: 'Too many; see Retry-After',
   500: 'The gateway failed at it',
+  502: 'An extension did not answer, or gave what is no answer',
   504: 'What needs root has not come to an end in time; it may still be done',
   503: 'A part of the gateway does not answer now; see Retry-After',
 };
@@ -130,6 +131,7 @@ function responses(operation: Operation): Json {
     ...(role === 'public' ? (body ? [401, 403] : []) : [401, 403]),
     ...[404, 409, 414],
     ...(body ? [413, 415] : []),
+    ...(operation.area === 'extensions' ? [502] : []),
     ...[429, 500, 503, 504],
   ];
   return {
