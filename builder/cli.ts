@@ -29,9 +29,11 @@ type Common = {
 
 type Project = { loaded: LoadedConfig; all: LoadedStage[]; enabled: LoadedStage[] };
 
+const layersOf = (o: Common) => ({ root, file: o.config, env: o.env, sets: o.set });
+
 /** Reads the configuration and the stages that it turns on. */
 async function openProject(o: Common): Promise<Project> {
-  const all = await loadStages(root, extensionsOf({ root, file: o.config, sets: o.set }));
+  const all = await loadStages(root, extensionsOf(layersOf(o)));
   const loaded = await loadConfig({
     root,
     file: o.config === undefined ? undefined : resolve(o.config),
@@ -136,6 +138,7 @@ configured(program.command('build'))
       process.exitCode = await runInNamespace();
       return;
     }
+    await sayPermissions(project);
     const { runBuild } = await import('./build-command.ts');
     const { requireLock, lockName } = await import('./lock/lock-file.ts');
     await runBuild({
@@ -152,6 +155,19 @@ configured(program.command('build'))
       json: o.json ?? false,
     });
   });
+
+/** What extensions may do is said before they come into an image. */
+async function sayPermissions({ enabled, loaded }: Project): Promise<void> {
+  if (!enabled.some(({ extension }) => extension)) return;
+  const { permissionLines, permissionsFor } = await import('./extension/extension.ts');
+  for (const { extension } of enabled) {
+    if (!extension) continue;
+    const { name, version } = extension.manifest;
+    note(`The extension ${name} ${version} may (! beyond itself):`);
+    const may = permissionsFor(extension, loaded.config.stages[name]);
+    for (const line of permissionLines(may)) note(`  ${line}`);
+  }
+}
 
 async function showPlan(o: Common & { explainConfig?: boolean }): Promise<void> {
   const project = await openProject(o);
@@ -642,10 +658,26 @@ configured(stage.command('ls'))
   });
 stage
   .command('new <name>')
-  .description('make a stage that builds and passes its tests')
+  .description('make a stage or an extension that builds and passes its tests')
+  .option('--extension [folder]', 'an extension, in a folder of its own; by default ../NAME')
   .option('--json', 'print JSON for machines')
-  .addHelpText('after', '\nExample:\n  pi-gateway-image stage new hello')
-  .action(async (name: string, o: Common) => {
+  .addHelpText(
+    'after',
+    '\nExamples:\n  pi-gateway-image stage new hello\n  pi-gateway-image stage new hello --extension ~/hello',
+  )
+  .action(async (name: string, o: Common & { extension?: string | true }) => {
+    if (o.extension !== undefined) {
+      const { newExtension } = await import('./scaffold/new-extension.ts');
+      const folder = resolve(o.extension === true ? join(root, '..', name) : o.extension);
+      const made = await newExtension(root, name, folder);
+      print(
+        o,
+        { folder, files: made },
+        () =>
+          `Made in ${folder}:\n${made.map((file) => `  ${file}`).join('\n')}\nNext: npm test there, then name it in gateway.yaml: extensions: [${folder}]`,
+      );
+      return;
+    }
     const { newStage } = await import('./scaffold/new-stage.ts');
     const files = await newStage(root, name);
     print(
@@ -660,7 +692,7 @@ configured(program.command('schema'))
   .description('print the JSON Schema of gateway.yaml')
   .addHelpText('after', '\nExample:\n  pi-gateway-image schema > gateway.schema.json')
   .action(async (o: Common) => {
-    const all = await loadStages(root, extensionsOf({ root, file: o.config, sets: o.set }));
+    const all = await loadStages(root, extensionsOf(layersOf(o)));
     process.stdout.write(
       `${JSON.stringify(configJsonSchema(all.map((one) => one.definition)), null, 2)}\n`,
     );

@@ -4,6 +4,9 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { StageDefinition } from '../stages/define.ts';
 import { BuildError, exitCode, isErrno, messageOf } from './errors.ts';
+import { type Extension, loadExtension } from './extension/extension.ts';
+import { manifestName } from './extension/manifest.ts';
+import { registerExtensionModules } from './extension/modules.ts';
 
 /** A stage and where its files lie. */
 export type LoadedStage = {
@@ -12,11 +15,13 @@ export type LoadedStage = {
   module: string;
   /** Its overlay tree; may not exist. */
   overlay: string;
+  /** What it is of, if it has a manifest. */
+  extension?: Extension;
 };
 
 /**
- * Loads stages/<name>/stage.ts of the project and of every extension. An extension is a folder (or
- * npm package) that has a stage.ts, with its overlay/ beside it.
+ * Loads stages/<name>/stage.ts of the project and every extension. An extension is a folder (or npm package)
+ * that has a manifest, a stage.ts or both, with its overlay/ beside them.
  * @throws BuildError for a module that does not load, exports no stage or reuses a name.
  */
 export async function loadStages(
@@ -35,13 +40,17 @@ export async function loadStages(
       module: join(root, 'stages', name, 'stage.ts'),
       overlay: join(root, 'overlays', name),
     }));
+  if (extensions.length > 0) registerExtensionModules();
   const foreign = extensions.map((name) => {
     const folder = extensionFolder(root, name);
-    return { module: join(folder, 'stage.ts'), overlay: join(folder, 'overlay') };
+    return { folder, module: join(folder, 'stage.ts'), overlay: join(folder, 'overlay') };
   });
   const loaded: LoadedStage[] = [];
-  for (const place of [...own, ...foreign]) {
-    const definition = await loadDefinition(place.module);
+  for (const { module, overlay, ...rest } of [...own, ...foreign]) {
+    const found =
+      'folder' in rest ? await loadExtension(rest.folder as string, loadDefinition) : undefined;
+    const definition = found?.definition ?? (await loadDefinition(module));
+    const place = { module, overlay, ...(found ? { extension: found.extension } : {}) };
     const twin = loaded.find((stage) => stage.definition.name === definition.name);
     if (twin)
       throw new BuildError({
@@ -57,17 +66,19 @@ export async function loadStages(
 
 function extensionFolder(root: string, name: string): string {
   if (name.startsWith('.') || isAbsolute(name)) return resolve(root, name);
-  try {
-    return dirname(createRequire(join(root, 'package.json')).resolve(`${name}/stage.ts`));
-  } catch (cause) {
-    throw new BuildError({
-      what: `The extension '${name}' is neither a path (./…) nor an installed package with a stage.ts`,
-      where: 'extensions in gateway.yaml',
-      fix: `npm install ${name}, or write its path`,
-      code: exitCode.usage,
-      cause,
-    });
-  }
+  const { resolve: find } = createRequire(join(root, 'package.json'));
+  for (const file of [manifestName, 'stage.ts'])
+    try {
+      return dirname(find(`${name}/${file}`));
+    } catch {
+      // The next, or told below.
+    }
+  throw new BuildError({
+    what: `The extension '${name}' is neither a path (./…) nor an installed package with a ${manifestName} or stage.ts`,
+    where: 'extensions in gateway.yaml',
+    fix: `npm install ${name}, or write its path`,
+    code: exitCode.usage,
+  });
 }
 
 async function loadDefinition(module: string): Promise<StageDefinition> {
@@ -78,7 +89,7 @@ async function loadDefinition(module: string): Promise<StageDefinition> {
     throw new BuildError({
       what: `The stage does not load: ${messageOf(cause)}`,
       where: module,
-      fix: 'A stage folder needs a stage.ts that exports defineStage({...}); see docs/stages.md',
+      fix: 'A stage folder needs a stage.ts that exports defineStage({...}), see docs/stages.md; an extension an extension.yaml, see docs/extensions.md',
       code: exitCode.usage,
       cause,
     });

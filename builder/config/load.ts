@@ -49,13 +49,8 @@ export async function loadConfig(o: LoadOptions): Promise<LoadedConfig> {
   const { enabled, data } = splitStages(merged, o.stages);
   const parsed = configSchema(enabled).safeParse(data);
   const schema = fileSchema(o.stages);
-  const place = (path: readonly PropertyKey[], key = false) => locate(sources, path, key);
-  if (!parsed.success) {
-    const problems = parsed.error.issues
-      .flatMap(flatten)
-      .flatMap((issue) => describe(issue, schema, place));
-    throw configErrors(inOrder(problems, sources));
-  }
+  const place = (path: readonly PropertyKey[], key = false) => placeIn(sources, path, key);
+  if (!parsed.success) throw configErrors(schemaProblems(parsed.error, schema, sources));
   const config = parsed.data as Config;
   const problems = checkStages(config, enabled, o.stages, place);
   if (problems.length > 0) throw configErrors(inOrder(problems, sources));
@@ -133,7 +128,11 @@ type Placed = Omit<ConfigProblem, 'message'> & { depth: number };
 type Place = (path: readonly PropertyKey[], key?: boolean) => Placed;
 
 /** The place where the topmost layer that has the path (or its nearest parent) set it. */
-function locate(sources: readonly Source[], path: readonly PropertyKey[], key: boolean): Placed {
+export function placeIn(
+  sources: readonly Source[],
+  path: readonly PropertyKey[],
+  key = false,
+): Placed {
   for (let length = path.length; length > 0; length--) {
     const wanted = pathKey(path.slice(0, length));
     for (const source of sources.toReversed()) {
@@ -155,6 +154,17 @@ function has(value: unknown, path: readonly PropertyKey[]): boolean {
     at = (at as Record<PropertyKey, unknown>)[key];
   }
   return true;
+}
+
+/** What a schema finds wrong in the layers, with the place of each mistake. */
+export function schemaProblems(
+  error: z.ZodError,
+  schema: z.ZodType,
+  sources: readonly Source[],
+): ConfigProblem[] {
+  const place = (path: readonly PropertyKey[], key = false) => placeIn(sources, path, key);
+  const problems = error.issues.flatMap(flatten).flatMap((one) => describe(one, schema, place));
+  return inOrder(problems, sources);
 }
 
 type Issue = z.core.$ZodIssue;

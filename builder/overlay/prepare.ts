@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import type { GatewayConfig } from '../../stages/define.ts';
 import { BuildError, exitCode, messageOf } from '../errors.ts';
+import { enforce, generatedFiles, programBundle } from '../extension/extension.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { LoadedStage } from '../stages.ts';
 import { bundleAssets } from './assets.ts';
@@ -14,7 +15,7 @@ export type PreparedStage = {
   packages: readonly string[];
   purge: readonly string[];
   services: { enable: readonly string[]; disable: readonly string[]; mask: readonly string[] };
-  /** The overlay rendered, programs and pages bundled, by path. */
+  /** The overlay rendered, programs and pages bundled, units of an extension made, by path. */
   files: readonly OverlayEntry[];
   filesDigest: string;
   /** Of the stage's own code with everything that it imports from the project. */
@@ -28,34 +29,42 @@ export async function prepareStage(
   options: unknown,
   config: GatewayConfig,
 ): Promise<PreparedStage> {
-  const { definition } = stage;
-  const files = [
+  const { definition, extension } = stage;
+  const home = extension?.folder ?? root;
+  const own = [
     ...(await renderOverlay(
       stage.overlay,
       { options, config, derived: definition.derive?.(options, config) ?? {} },
       { ...(definition.files ? { files: definition.files } : {}), stage: definition.name },
     )),
     ...(await Promise.all(
-      (definition.bundles ?? []).map((bundle) => bundleProgram(join(root, bundle.entry), bundle)),
+      (definition.bundles ?? []).map((bundle) => bundleProgram(join(home, bundle.entry), bundle)),
     )),
     ...(
-      await Promise.all((definition.assets ?? []).map((assets) => bundleAssets(root, assets)))
+      await Promise.all((definition.assets ?? []).map((assets) => bundleAssets(home, assets)))
     ).flat(),
+  ];
+  const { enable = [], disable = [], mask = [] } = definition.services?.(options) ?? {};
+  const services = { enable, disable, mask };
+  if (extension) enforce(extension, own, services);
+  const program = extension && programBundle(extension);
+  const files = [
+    ...own,
+    ...(extension ? generatedFiles(extension, options) : []),
+    ...(program ? [await bundleProgram(program.entry, program)] : []),
   ].toSorted((a, b) => (a.path < b.path ? -1 : 1));
-  const services = definition.services?.(options) ?? {};
   return {
     stage,
     options,
     packages: [...(definition.packages?.(options) ?? [])].sort(),
     purge: [...(definition.purge?.(options) ?? [])].sort(),
-    services: {
-      enable: services.enable ?? [],
-      disable: services.disable ?? [],
-      mask: services.mask ?? [],
-    },
+    services,
     files,
     filesDigest: overlayDigest(files),
-    codeDigest: digestOf(await bundled(stage.module, 'the stage')),
+    // What an extension's manifest says is in its files.
+    codeDigest: digestOf(
+      extension && !extension.build.code ? '' : await bundled(stage.module, 'the stage'),
+    ),
   };
 }
 

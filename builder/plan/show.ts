@@ -1,9 +1,11 @@
 import { resolve } from 'node:path';
 import { styleText } from 'node:util';
+import type { Permission } from '../../gateway/extensions/permissions.ts';
 import { findDebian } from '../base/base.ts';
 import { prepareStages } from '../build.ts';
 import { gatewayConfig } from '../config/gateway.ts';
 import type { Config } from '../config/schema.ts';
+import { permissionLines, permissionsFor } from '../extension/extension.ts';
 import { readImageRecord } from '../image/record.ts';
 import { LayerStore } from '../layer/store.ts';
 import type { LoadedStage } from '../stages.ts';
@@ -20,6 +22,8 @@ export type PlannedStep = {
   reason?: string | undefined;
   packages: readonly string[];
   files: readonly string[];
+  /** What an extension may do, of the step with its files. */
+  permissions?: readonly Permission[];
 };
 
 /** What a build would do now. Reads the cache, changes nothing, needs no root. */
@@ -74,6 +78,9 @@ export async function planSteps(
           : 'comes after the base',
       packages: layer.kind === 'packages' ? layer.packages : [],
       files: layer.kind === 'config' ? layer.stage.files.map((file) => file.path) : [],
+      ...(layer.kind === 'config' && layer.stage.stage.extension
+        ? { permissions: permissionsFor(layer.stage.stage.extension, layer.stage.options) }
+        : {}),
     });
   }
   const image = await readImageRecord(
@@ -118,6 +125,7 @@ export function planText(steps: readonly PlannedStep[], color: boolean): string 
         ? [paint('dim', `    packages: ${step.packages.join(' ')}`)]
         : []),
       ...step.files.map((file) => paint('dim', `    ${file}`)),
+      ...permissionLines(step.permissions ?? []).map((line) => `    ${line}`),
     ])
     .join('\n');
 }

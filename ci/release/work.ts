@@ -36,7 +36,10 @@ export async function projectWork(o: ProjectWork): Promise<NightWork> {
     ...(o.env === undefined ? [] : ['--env', o.env]),
     ...sets.flatMap((one) => ['--set', one]),
   ];
-  const stages = await loadStages(o.root, extensionsOf({ root: o.root, file: o.config, sets }));
+  const stages = await loadStages(
+    o.root,
+    extensionsOf({ root: o.root, file: o.config, env: o.env, sets }),
+  );
   const { config } = await loadConfig({
     root: o.root,
     file: o.config === undefined ? undefined : resolve(o.config),
