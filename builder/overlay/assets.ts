@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { constants, gzipSync } from 'node:zlib';
-import { build, type Plugin } from 'esbuild';
+import type { Plugin } from 'esbuild';
 import { BuildError, exitCode, messageOf } from '../errors.ts';
 import { digestOf } from '../plan/digest.ts';
+import { Bundles } from './bundles.ts';
 import type { OverlayFile } from './render.ts';
 
 /** A web page with all that it needs, for a server on the device that only hands out files. */
@@ -27,13 +28,17 @@ const compresses = new Set(['.html', '.js', '.css', '.svg', '.webmanifest']);
  * keep it for ever; beside each lies the same with gzip. The same sources give the same bytes.
  * @throws BuildError if a reference leads nowhere, or esbuild refuses.
  */
-export async function bundleAssets(root: string, assets: Assets): Promise<OverlayFile[]> {
+export async function bundleAssets(
+  root: string,
+  assets: Assets,
+  bundles = new Bundles(),
+): Promise<OverlayFile[]> {
   const page = join(root, assets.html);
   const files = new Map<string, Buffer>();
-  const html = await withReferences(page, files);
+  const html = await withReferences(page, files, bundles);
   files.set('index.html', html);
   if (assets.worker !== undefined) {
-    const worker = await bundle(join(root, assets.worker), {
+    const worker = await bundle(bundles, join(root, assets.worker), {
       SHELL_FILES: JSON.stringify(['./', ...[...files.keys()].filter((n) => n !== 'index.html')]),
       SHELL_VERSION: JSON.stringify(digestOf(html.toString()).slice(0, 16)),
     });
@@ -59,13 +64,17 @@ export async function bundleAssets(root: string, assets: Assets): Promise<Overla
 }
 
 /** The file's text with the final names of what it refers to, which is added to `files`. */
-async function withReferences(file: string, files: Map<string, Buffer>): Promise<Buffer> {
+async function withReferences(
+  file: string,
+  files: Map<string, Buffer>,
+  bundles: Bundles,
+): Promise<Buffer> {
   const text = await read(file, file);
   const names = new Map<string, string>();
   for (const [, target] of text.matchAll(reference)) {
     if (target === undefined || names.has(target)) continue;
     const source = join(dirname(file), target);
-    const content = await made(source, file, files);
+    const content = await made(source, file, files, bundles);
     const kind = extname(target).replace(/^\.tsx?$/, '.js');
     const name = `${basename(target, extname(target))}-${digestOf(content.toString('base64')).slice(0, 10)}${kind}`;
     names.set(target, name);
@@ -74,10 +83,15 @@ async function withReferences(file: string, files: Map<string, Buffer>): Promise
   return Buffer.from(text.replaceAll(reference, (_, target: string) => `./${names.get(target)}`));
 }
 
-async function made(source: string, from: string, files: Map<string, Buffer>): Promise<Buffer> {
+async function made(
+  source: string,
+  from: string,
+  files: Map<string, Buffer>,
+  bundles: Bundles,
+): Promise<Buffer> {
   const kind = extname(source);
-  if (kind === '.ts' || kind === '.tsx' || kind === '.css') return bundle(source, {});
-  if (kind === '.webmanifest') return withReferences(source, files);
+  if (kind === '.ts' || kind === '.tsx' || kind === '.css') return bundle(bundles, source, {});
+  if (kind === '.webmanifest') return withReferences(source, files, bundles);
   return Buffer.from(await read(source, from));
 }
 
@@ -97,12 +111,15 @@ async function read(file: string, from: string): Promise<string> {
 }
 
 /** For browsers of 2022 and later: Safari 15.4, Chrome 105, Firefox 104 (which all have <dialog>). */
-async function bundle(entry: string, define: Record<string, string>): Promise<Buffer> {
+async function bundle(
+  bundles: Bundles,
+  entry: string,
+  define: Record<string, string>,
+): Promise<Buffer> {
   try {
-    const result = await build({
+    const text = await bundles.build({
       entryPoints: [entry],
       bundle: true,
-      write: false,
       platform: 'browser',
       target: ['safari15.4', 'chrome105', 'firefox104'],
       format: 'esm',
@@ -112,7 +129,7 @@ async function bundle(entry: string, define: Record<string, string>): Promise<Bu
       define: { 'process.env.NODE_ENV': '"production"', ...define },
       plugins: [selfContained],
     });
-    return Buffer.from(result.outputFiles[0]?.contents ?? '');
+    return Buffer.from(text);
   } catch (cause) {
     throw new BuildError({
       what: 'esbuild cannot bundle the page',
