@@ -9,4 +9,4 @@ for argument in "$@"; do
   if [ "$argument" = --no-install ]; then flag=(--no-install); else arguments+=("$argument"); fi
 done
 bash ci/setup.sh image "${flag[@]}"
-PATH="$PWD/node_modules/.bin:$PATH" exec node builder/cli.ts build "${arguments[@]}"
+PATH="$PWD/node_modules/.bin:$PATH" exec node builder/main.ts build "${arguments[@]}"
