@@ -12,7 +12,7 @@ import { libraryDirectory, preferenceHooks, type Tools } from '../tools/tools.ts
  * What Raspberry Pi OS Lite gives and a gateway needs, from Debian's own archive; each with its
  * reason. Stages add theirs.
  */
-const basePackages = [
+export const basePackages = [
   'apt', // security updates
   'ca-certificates',
   'cloud-init', // switched off by the stage firstboot; brings locales and procps
@@ -45,7 +45,7 @@ const basePackages = [
 ];
 
 /** Documentation is left out, licences stay (Debian policy 12.5). */
-const dpkgOptions = [
+export const dpkgOptions = [
   'force-unsafe-io',
   'path-exclude=/usr/share/man/*',
   'path-exclude=/usr/share/doc/*',

@@ -40,7 +40,7 @@ export type SessionOptions = {
 export const toolsMount = '/.pi-gateway-tools';
 
 /** deb-systemd-invoke and invoke-rc.d ask it; 101: action forbidden by policy (Debian policy-rc.d spec). */
-const policyRcD = '#!/bin/sh\nexit 101\n';
+export const policyRcD = '#!/bin/sh\nexit 101\n';
 
 const aptConf = `APT::Architecture "arm64";
 APT::Architectures { "arm64"; };

@@ -10,7 +10,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { GatewayConfig } from '../../stages/define.ts';
+import type { Chroot, GatewayConfig } from '../../stages/define.ts';
 import type { Session } from '../chroot/session.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import { packagesOf } from '../inspect/dpkg.ts';
@@ -20,7 +20,7 @@ import { bootMountOptions, deviceMount, sharedMemoryMount } from './fstab.ts';
 
 /** Writes the stage's files, sets its services, runs its code. */
 export async function applyConfig(
-  session: Session,
+  session: Chroot,
   stage: PreparedStage,
   config: GatewayConfig,
 ): Promise<void> {
@@ -32,7 +32,7 @@ export async function applyConfig(
   await stage.stage.definition.run?.(session, stage.options, config);
 }
 
-async function writeFiles(session: Session, files: readonly OverlayEntry[]): Promise<void> {
+async function writeFiles(session: Chroot, files: readonly OverlayEntry[]): Promise<void> {
   const owners = new Owners(session);
   for (const file of files) {
     const path = join(session.root, file.path);
@@ -51,9 +51,9 @@ async function writeFiles(session: Session, files: readonly OverlayEntry[]): Pro
 
 /** Looks user and group names up in the image's own passwd(5) and group(5). */
 class Owners {
-  readonly #session: Session;
+  readonly #session: Chroot;
 
-  constructor(session: Session) {
+  constructor(session: Chroot) {
     this.#session = session;
   }
 
@@ -149,7 +149,7 @@ export async function setUpDebianBoot(session: Session, setup: BootSetup): Promi
 }
 
 /** Image bases: only when a stage changed what goes in. */
-export async function updateInitramfs(session: Session): Promise<void> {
+export async function updateInitramfs(session: Chroot): Promise<void> {
   await session.run('update-initramfs', ['-u', '-k', 'all']);
 }
 
