@@ -26,6 +26,7 @@ import { type LayerName, Sharing, type ShowStep } from './layer/sharing.ts';
 import type { LayerStore } from './layer/store.ts';
 import { LockGuard, type LockUse, layerPackages, treeMirrors } from './lock/guard.ts';
 import { aptPreferences, contentState } from './lock/lock-file.ts';
+import { Bundles } from './overlay/bundles.ts';
 import { type PreparedStage, prepareStage } from './overlay/prepare.ts';
 import { digestOf } from './plan/digest.ts';
 import { type LayerInputs, type LayerStep, type PackageStep, planLayers } from './plan/plan.ts';
@@ -214,7 +215,7 @@ async function layGround(b: Build): Promise<Ground> {
     b.config,
     b.stages.map((stage) => stage.definition),
   );
-  const stages = await prepareStages(b.root, b.stages, gateway);
+  const stages = await prepareStages(b.root, b.stages, gateway, b.cache);
   if (b.lock) {
     b.guard = new LockGuard(b.lock, stages);
     b.config = b.guard.config(b.config);
@@ -427,9 +428,13 @@ export async function prepareStages(
   root: string,
   stages: readonly LoadedStage[],
   config: GatewayConfig,
+  cache: string,
 ): Promise<PreparedStage[]> {
+  const bundles = new Bundles(join(cache, 'bundles'));
   return await Promise.all(
-    stages.map((stage) => prepareStage(root, stage, config.stages[stage.definition.name], config)),
+    stages.map((stage) =>
+      prepareStage(root, stage, config.stages[stage.definition.name], config, bundles),
+    ),
   );
 }
 

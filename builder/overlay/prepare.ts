@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import type { GatewayConfig } from '../../stages/define.ts';
 import { BuildError, exitCode, messageOf } from '../errors.ts';
 import { enforce, generatedFiles, programBundle } from '../extension/extension.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { LoadedStage } from '../stages.ts';
 import { bundleAssets } from './assets.ts';
+import { Bundles } from './bundles.ts';
 import { type OverlayEntry, type OverlayFile, overlayDigest, renderOverlay } from './render.ts';
 
 /** A stage with everything that its layers are made from. */
@@ -28,6 +28,7 @@ export async function prepareStage(
   stage: LoadedStage,
   options: unknown,
   config: GatewayConfig,
+  bundles = new Bundles(),
 ): Promise<PreparedStage> {
   const { definition, extension } = stage;
   const home = extension?.folder ?? root;
@@ -38,10 +39,14 @@ export async function prepareStage(
       { ...(definition.files ? { files: definition.files } : {}), stage: definition.name },
     )),
     ...(await Promise.all(
-      (definition.bundles ?? []).map((bundle) => bundleProgram(join(home, bundle.entry), bundle)),
+      (definition.bundles ?? []).map((bundle) =>
+        bundleProgram(join(home, bundle.entry), bundle, bundles),
+      ),
     )),
     ...(
-      await Promise.all((definition.assets ?? []).map((assets) => bundleAssets(home, assets)))
+      await Promise.all(
+        (definition.assets ?? []).map((assets) => bundleAssets(home, assets, bundles)),
+      )
     ).flat(),
   ];
   const { enable = [], disable = [], mask = [] } = definition.services?.(options) ?? {};
@@ -51,7 +56,7 @@ export async function prepareStage(
   const files = [
     ...own,
     ...(extension ? generatedFiles(extension, options) : []),
-    ...(program ? [await bundleProgram(program.entry, program)] : []),
+    ...(program ? [await bundleProgram(program.entry, program, bundles)] : []),
   ].toSorted((a, b) => (a.path < b.path ? -1 : 1));
   return {
     stage,
@@ -63,7 +68,7 @@ export async function prepareStage(
     filesDigest: overlayDigest(files),
     // What an extension's manifest says is in its files.
     codeDigest: digestOf(
-      extension && !extension.build.code ? '' : await bundled(stage.module, 'the stage'),
+      extension && !extension.build.code ? '' : await bundled(stage.module, 'the stage', bundles),
     ),
   };
 }
@@ -72,23 +77,23 @@ export async function prepareStage(
 export async function bundleProgram(
   entry: string,
   bundle: { path: string; mode?: number },
+  bundles = new Bundles(),
 ): Promise<OverlayFile> {
   return {
     path: bundle.path,
-    content: Buffer.from(await bundled(entry, 'the program')),
+    content: Buffer.from(await bundled(entry, 'the program', bundles)),
     mode: bundle.mode ?? 0o755,
     owner: 'root:root',
     source: entry,
   };
 }
 
-async function bundled(entry: string, what: string): Promise<string> {
+async function bundled(entry: string, what: string, bundles: Bundles): Promise<string> {
   const program = what === 'the program';
   try {
-    const result = await build({
+    return await bundles.build({
       entryPoints: [entry],
       bundle: true,
-      write: false,
       platform: 'node',
       target: 'node20',
       format: 'esm',
@@ -104,7 +109,6 @@ async function bundled(entry: string, what: string): Promise<string> {
           }
         : { packages: 'external' as const }),
     });
-    return result.outputFiles[0]?.text ?? '';
   } catch (cause) {
     throw new BuildError({
       what: `esbuild cannot bundle ${what}`,

@@ -40,7 +40,7 @@ export async function planSteps(
     config,
     enabled.map((stage) => stage.definition),
   );
-  const stages = await prepareStages(root, enabled, gateway);
+  const stages = await prepareStages(root, enabled, gateway, cache);
   const tools = await findTools(cache, config.debian);
   const choice = config.base[state.base?.index ?? 0];
   const base =
