@@ -15,6 +15,7 @@ import { ChartsView } from './views/charts.tsx';
 import { ComplianceView } from './views/compliance.tsx';
 import { ConfigView } from './views/config.tsx';
 import { DdnsView } from './views/ddns.tsx';
+import { ExtensionsView, useExtensions } from './views/extensions.tsx';
 import { FirewallView } from './views/firewall.tsx';
 import { ClaimView, LoginView } from './views/gate.tsx';
 import { LogsView } from './views/logs.tsx';
@@ -40,6 +41,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
   ddns: { title: 'Dynamic DNS', icon: 'globe', show: DdnsView },
   services: { title: 'Services', icon: 'services', show: ServicesView },
   updates: { title: 'Updates', icon: 'update', show: UpdatesView },
+  extensions: { title: 'Extensions', icon: 'add', show: ExtensionsView },
   config: { title: 'Configuration', icon: 'config', show: ConfigView, admin: true },
   logs: { title: 'Logs', icon: 'log', show: LogsView, admin: true },
   compliance: { title: 'Compliance', icon: 'compliance', show: ComplianceView },
@@ -50,7 +52,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
 const groups: readonly (readonly [string, readonly string[]])[] = [
   ['At a glance', ['overview', 'charts', 'alerts']],
   ['Network', ['vpn', 'firewall', 'ddns']],
-  ['Device', ['services', 'updates', 'config', 'logs']],
+  ['Device', ['services', 'updates', 'extensions', 'config', 'logs']],
   ['Security', ['compliance', 'audit', 'account']],
 ];
 
@@ -191,6 +193,7 @@ function Brand() {
 
 function Groups() {
   const { view } = route.value;
+  const hasExtensions = (useExtensions().data.value?.extensions.length ?? 0) > 0;
   return (
     <>
       {groups.map(([title, names]) => (
@@ -198,6 +201,7 @@ function Groups() {
           <h2>{title}</h2>
           {names
             .filter((name) => mayChange.value || !views[name]?.admin)
+            .filter((name) => name !== 'extensions' || hasExtensions)
             .map((name) => (
               <a key={name} href={link(name)} aria-current={view === name ? 'page' : undefined}>
                 <Icon name={views[name]?.icon ?? 'home'} />

@@ -142,6 +142,17 @@ export async function call<M extends Method, P extends PathOf<M>>(
   return (await response.json()) as Answer<M, P>;
 }
 
+/**
+ * A route of an extension, `post /x/hello/greetings`: the page does not know its operations by type.
+ * @throws Problem
+ */
+export async function callRoute(route: string, body: object): Promise<unknown> {
+  const [method = 'get', path = ''] = route.split(' ');
+  const takesBody = method !== 'get' && method !== 'delete';
+  const response = await send(method as Method, path, takesBody ? { body } : {});
+  return await response.json();
+}
+
 /** The text of an operation that answers with a file. @throws Problem */
 export async function text<M extends Method, P extends PathOf<M>>(
   method: M,
