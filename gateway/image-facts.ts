@@ -9,6 +9,8 @@ const facts = z.object({
   /** The gateway's own addresses that the API listens on. */
   addresses: z.array(z.string()),
   dashboard: z.boolean(),
+  /** Stages that the image has; a view of what it lacks is not shown. */
+  stages: z.array(z.string()).default([]),
 });
 
 export type DaemonFacts = z.output<typeof facts>;

@@ -39,6 +39,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     load: async () => (await import('./secrets/command.ts')).addSecretCommands,
   },
   {
+    commands: ['router'],
+    load: async () => (await import('./portmap/command.ts')).addRouterCommands,
+  },
+  {
     commands: ['config'],
     load: async () => (await import('./settings/command.ts')).addConfigCommands,
   },

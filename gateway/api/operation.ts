@@ -15,6 +15,7 @@ export const areas = [
   'firewall',
   'logs',
   'metrics',
+  'router',
   'secrets',
   'services',
   'status',

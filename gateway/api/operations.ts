@@ -6,6 +6,7 @@ import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
 import { monitorOperations } from '../monitor/operations.ts';
 import { secretsOperations } from '../secrets/operations.ts';
+import { routerOperations } from '../portmap/operations.ts';
 import { servicesOperations } from '../services/operations.ts';
 import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
@@ -28,6 +29,7 @@ export const operations = [
   ...logsOperations,
   ...monitorOperations,
   ...secretsOperations,
+  ...routerOperations,
   ...servicesOperations,
   ...statusOperations,
   ...vpnOperations,

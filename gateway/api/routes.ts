@@ -48,6 +48,8 @@ export const routes = {
   secretSet: 'put /secrets/{name}',
   secretsDeliver: 'post /secrets/deliver',
   secretsList: 'get /secrets',
+  routerGet: 'get /router',
+  routerRenew: 'post /router/renew',
   serviceList: 'get /services',
   serviceRestart: 'post /services/{id}/restart',
   sessionBegin: 'post /session',

@@ -15,7 +15,7 @@ import { defaultRoute, isGlobal6, type Kind, kindOf } from './route.ts';
 
 /** How the gateway can be reached from outside: what most VPNs at home fail of. */
 
-type Line = {
+export type Line = {
   device: string;
   router: string | undefined;
   /** The uplink's own IPv4 address. */
@@ -72,7 +72,8 @@ const cgnat: Examination = {
   },
 };
 
-function judgeLine(line: Line): Finding {
+/** Whether the internet can reach a line at all. */
+export function judgeLine(line: Line): Finding {
   const { own, kind, seen, outside, device } = line;
   if (kind === 'shared')
     return failed(

@@ -5,6 +5,7 @@ import { ddnsVerbs } from '../ddns/verbs.ts';
 import { extensionVerbs } from '../extensions/verbs.ts';
 import { firewallVerbs } from '../firewall/verbs.ts';
 import { secretsVerbs } from '../secrets/verbs.ts';
+import { routerVerbs } from '../portmap/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
 import { configVerbs } from '../settings/verbs.ts';
 import { updateVerbs } from '../updates/verbs.ts';
@@ -22,6 +23,7 @@ export const verbs = {
   ...ddnsVerbs,
   ...extensionVerbs,
   ...secretsVerbs,
+  ...routerVerbs,
   ...servicesVerbs,
   ...vpnVerbs,
 } as const;

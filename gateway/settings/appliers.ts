@@ -1,5 +1,6 @@
 import type { System } from '../../firstboot/system.ts';
 import { firewallApplier } from '../firewall/forwards.ts';
+import { routerApplier } from '../portmap/applier.ts';
 import { certificateApplier } from '../tls/applier.ts';
 import { updatesApplier } from '../updates/applier.ts';
 import type { Applier } from './applier.ts';
@@ -23,4 +24,5 @@ export const appliers: readonly Applier[] = [
   updatesApplier,
   daemonApplier,
   certificateApplier,
+  routerApplier,
 ];

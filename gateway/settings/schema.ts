@@ -3,6 +3,7 @@ import { alertSettings } from '../alerts/settings.ts';
 import { apiSettings } from '../api/settings.ts';
 import { firewallSettings } from '../firewall/settings.ts';
 import { monitorSettings } from '../monitor/settings.ts';
+import { routerSettings } from '../portmap/settings.ts';
 import { updateSettings } from '../updates/settings.ts';
 import { vpnSettings } from '../vpn/settings.ts';
 
@@ -13,6 +14,7 @@ export const settingsSchema = z.strictObject({
   alerts: z.prefault(alertSettings, {}).describe('Whom the gateway tells, and how'),
   vpn: z.prefault(vpnSettings, {}).describe('What new VPN clients get'),
   firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
+  router: z.prefault(routerSettings, {}).describe('What the router before the gateway is asked for'),
   updates: z.prefault(updateSettings, {}).describe('Updates of Debian packages'),
 });
 

@@ -58,6 +58,9 @@ export const status = z.object({
   dashboard: z
     .array(z.object({ zone: z.string(), url: z.string() }))
     .describe('Where clients of a zone find the dashboard: by name in the VPN'),
+  stages: z
+    .array(z.string())
+    .describe('Parts that the image was built with: stages of gateway.yaml'),
   claimed: z.boolean().describe('Whether the dashboard has an owner'),
 });
 

@@ -41,6 +41,7 @@ export async function readStatus(context: Context, interfaces?: Interfaces): Pro
     updates: { pending: pendingUpdates(context), reboot_required: rebootRequired },
     firewall,
     dashboard: await dashboards(system, facts),
+    stages: (await readDaemonFacts(system).catch(() => undefined))?.stages ?? [],
     claimed: accounts.claimed(),
   };
 }

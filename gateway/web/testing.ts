@@ -523,6 +523,7 @@ function standIns(world: World): StandIn {
       updates: { pending: 3, reboot_required: false },
       firewall: 'active',
       dashboard: [{ zone: 'vpn', url: 'https://attic.home.arpa:8443/' }],
+      stages: ['ddns', 'desktop', 'firewall', 'gateway', 'portmap', 'ssh', 'tuning', 'wireguard'],
       claimed: true,
     }),
     serviceList: () => ({ services: services() }),

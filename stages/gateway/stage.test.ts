@@ -79,6 +79,7 @@ test('the daemon knows the addresses that its certificate is for', async () => {
     port: 8443,
     addresses: ['127.0.0.1', '::1', '192.168.10.1', 'fd10:1::1', '10.66.0.1', 'fd66:6761:7465::1'],
     dashboard: false,
+    stages: ['firewall', 'gateway', 'wireguard'],
   });
 });
 

@@ -80,7 +80,12 @@ export const gateway = defineStage({
       listen: addresses.map((one) =>
         one.includes(':') ? `[${one}]:${o.port}` : `${one}:${o.port}`,
       ),
-      daemon: { port: o.port, addresses, dashboard: o.dashboard },
+      daemon: {
+        port: o.port,
+        addresses,
+        dashboard: o.dashboard,
+        stages: Object.keys(config.stages).toSorted(),
+      },
     };
   },
   validate: (o) =>
