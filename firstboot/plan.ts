@@ -12,6 +12,7 @@ import { machineId } from './steps/machine-id.ts';
 import { network } from './steps/network.ts';
 import { entropy, settings, time } from './steps/ready.ts';
 import { keyboard, locale, timeZone } from './steps/region.ts';
+import { restore } from './steps/restore.ts';
 import { wipe } from './steps/wipe.ts';
 import { wireguardClient } from './steps/wireguard-client.ts';
 import { wireguardKey } from './steps/wireguard-key.ts';
@@ -20,7 +21,8 @@ import { wireguardKey } from './steps/wireguard-key.ts';
 export const plan: Plan = {
   prepare: [
     ...[entropy, time, machineId, wireguardKey, ca, ageIdentity, backupPassword, claim],
-    ...[settings, hostName, locale, timeZone, keyboard, network, admin, wireguardClient, ddns],
+    ...[settings, hostName, locale, timeZone, keyboard, network, admin],
+    ...[wireguardClient, ddns, restore],
     // Last, as RSA takes its time, which goes by beside the others.
     hostKeys,
   ],

@@ -6,6 +6,7 @@ import {
   sshPublicKey,
   timeZone,
 } from '../builder/config/fields.ts';
+import { restoreWish } from '../gateway/backup/restore/request.ts';
 import { ddnsSettings } from '../gateway/ddns/settings.ts';
 import {
   adminName,
@@ -108,6 +109,8 @@ export const settingsSchema = z.strictObject({
     })
     .optional(),
   ddns: ddnsSettings.optional(),
+  /** Makes this device the gateway of a backup. */
+  restore: restoreWish.optional(),
 });
 
 /** What the owner asks of this device. */

@@ -35,8 +35,16 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
   { commands: ['vpn'], load: async () => (await import('./vpn/command.ts')).addVpnCommands },
   { commands: ['ddns'], load: async () => (await import('./ddns/command.ts')).addDdnsCommands },
   {
+    commands: ['container'],
+    load: async () => (await import('./containers/command.ts')).addContainerCommands,
+  },
+  {
     commands: ['secret'],
     load: async () => (await import('./secrets/command.ts')).addSecretCommands,
+  },
+  {
+    commands: ['backup', 'restore'],
+    load: async () => (await import('./backup/command.ts')).addBackupCommands,
   },
   {
     commands: ['router'],

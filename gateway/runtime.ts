@@ -4,6 +4,7 @@ import { type Alerts, startAlerts } from './alerts/alerts.ts';
 import { dashboardFolder } from './api/http/files.ts';
 import { operations } from './api/operations.ts';
 import { type Listen, startApi } from './api/server.ts';
+import { backupConditions } from './backup/conditions.ts';
 import { routeOperations } from './extensions/routes.ts';
 import type { Helper } from './helper/protocol.ts';
 import type { Actor } from './helper/verb.ts';
@@ -80,10 +81,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     peerNames: async () => namesByKey(await helper.call('vpn.list', {}, self)),
     restart: async (id) => void (await helper.call('service.restart', { id }, self)),
     onConditions: (conditions) =>
-      void updateConditions(system)
-        .then((updates) =>
+      void Promise.all([updateConditions(system), backupConditions(system, settings.backup)])
+        .then((found) =>
           alerts.update(
-            [...conditions, ...updates, ...vpnConditions(system), settingsCondition(mistakes)],
+            [...conditions, ...found.flat(), ...vpnConditions(system), settingsCondition(mistakes)],
             Date.now(),
           ),
         )

@@ -8,8 +8,10 @@ export type Role = (typeof roles)[number];
 export const areas = [
   'accounts',
   'alerts',
+  'backup',
   'compliance',
   'config',
+  'containers',
   'ddns',
   'extensions',
   'firewall',

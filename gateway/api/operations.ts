@@ -1,5 +1,7 @@
 import { alertOperations } from '../alerts/operations.ts';
+import { backupOperations } from '../backup/operations.ts';
 import { complianceOperations } from '../compliance/operations.ts';
+import { containersOperations } from '../containers/operations.ts';
 import { ddnsOperations } from '../ddns/operations.ts';
 import { extensionsOperations } from '../extensions/operations.ts';
 import { firewallOperations } from '../firewall/operations.ts';
@@ -19,11 +21,13 @@ import { openapi } from './openapi/operations.ts';
 /** Everything that the API does. Each area has its own list in `<area>/operations.ts`. */
 export const operations = [
   ...alertOperations,
+  ...backupOperations,
   ...updatesOperations,
   ...firewallOperations,
   ...configOperations,
   ...accountsOperations,
   ...complianceOperations,
+  ...containersOperations,
   ...ddnsOperations,
   ...extensionsOperations,
   ...logsOperations,

@@ -1,6 +1,8 @@
 import type * as z from 'zod';
+import { backupVerbs } from '../backup/verbs.ts';
 import { claimVerbs } from '../claim/verbs.ts';
 import { complianceVerbs } from '../compliance/verbs.ts';
+import { containersVerbs } from '../containers/verbs.ts';
 import { ddnsVerbs } from '../ddns/verbs.ts';
 import { extensionVerbs } from '../extensions/verbs.ts';
 import { firewallVerbs } from '../firewall/verbs.ts';
@@ -18,8 +20,10 @@ export const verbs = {
   ...firewallVerbs,
   ...configVerbs,
   ...auditVerbs,
+  ...backupVerbs,
   ...claimVerbs,
   ...complianceVerbs,
+  ...containersVerbs,
   ...ddnsVerbs,
   ...extensionVerbs,
   ...secretsVerbs,

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { alertSettings } from '../alerts/settings.ts';
 import { apiSettings } from '../api/settings.ts';
+import { backupSettings } from '../backup/settings.ts';
 import { firewallSettings } from '../firewall/settings.ts';
 import { monitorSettings } from '../monitor/settings.ts';
 import { routerSettings } from '../portmap/settings.ts';
@@ -15,6 +16,7 @@ export const settingsSchema = z.strictObject({
   vpn: z.prefault(vpnSettings, {}).describe('What new VPN clients get'),
   firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
   router: z.prefault(routerSettings, {}).describe('What the router before the gateway is asked for'),
+  backup: z.prefault(backupSettings, {}).describe('Where backups go, when, how long they are kept'),
   updates: z.prefault(updateSettings, {}).describe('Updates of Debian packages'),
 });
 
