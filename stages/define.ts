@@ -14,6 +14,8 @@ export type Port = {
   path: readonly (string | number)[];
   /** The service, e.g. `ssh`. Two stages may have the same port only for the same service. */
   name: string;
+  /** Where an extension's manifest has it, for messages, unless the configuration sets another. */
+  declared?: { file: string; position?: { line: number; column: number }; line?: string };
 };
 
 export type StagePort = Port & { stage: string };

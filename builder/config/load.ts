@@ -255,10 +255,13 @@ function checkStages(
 /** The port that somebody set is the mistake, not the default that it meets. */
 function describeClash([one, other]: readonly [StagePort, StagePort], place: Place): ConfigProblem {
   const path = (port: StagePort) => ['stages', port.stage, ...port.path];
-  const depth = (port: StagePort) => place(path(port)).depth;
+  const isSet = (port: StagePort) => place(path(port)).depth === path(port).length;
+  const depth = (port: StagePort) =>
+    // An extension comes to what is there already.
+    port.declared && !isSet(port) ? Number.POSITIVE_INFINITY : place(path(port)).depth;
   const [wrong, right] = depth(one) > depth(other) ? [one, other] : [other, one];
   return {
-    ...place(path(wrong)),
+    ...(wrong.declared && !isSet(wrong) ? wrong.declared : place(path(wrong))),
     message: `${path(wrong).join('.')}: ${wrong.protocol.toUpperCase()} port ${wrong.port} is also ${right.name}'s (${path(right).join('.')})`,
     fix: 'Give one of them another port',
   };

@@ -8,6 +8,7 @@ import {
 } from '../../gateway/extensions/permissions.ts';
 import { unitsOf } from '../../gateway/extensions/units.ts';
 import type { Services, StageDefinition } from '../../stages/define.ts';
+import { placeIn } from '../config/load.ts';
 import type { Source } from '../config/source.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import type { OverlayFile } from '../overlay/render.ts';
@@ -45,7 +46,14 @@ export async function loadExtension(
       fix: 'Write it, or name another',
     });
   return {
-    definition: extensionStage(manifest, own),
+    definition: extensionStage(manifest, own, (path) => {
+      const { position, line } = placeIn([source], path);
+      return {
+        file: source.name,
+        ...(position ? { position } : {}),
+        ...(line === undefined ? {} : { line }),
+      };
+    }),
     extension: {
       folder,
       manifest,

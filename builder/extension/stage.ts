@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { listen, type Manifest, unitOf } from '../../gateway/extensions/manifest.ts';
 import { unitsOf } from '../../gateway/extensions/units.ts';
-import { type Chroot, defineStage, type StageDefinition } from '../../stages/define.ts';
+import { type Chroot, defineStage, type Port, type StageDefinition } from '../../stages/define.ts';
 
 type Options = Record<string, unknown> & {
   ports?: Record<string, z.output<typeof listen>>;
@@ -11,7 +11,11 @@ type Options = Record<string, unknown> & {
  * The stage that an extension is for the builder: what its manifest says, and what its own stage.ts adds. The
  * owner may set other ports and zones in gateway.yaml, since systemd opens them, not the extension.
  */
-export function extensionStage(manifest: Manifest, own: StageDefinition | undefined) {
+export function extensionStage(
+  manifest: Manifest,
+  own: StageDefinition | undefined,
+  declaredAt: (path: readonly string[]) => Port['declared'],
+) {
   const { name, service, permissions } = manifest;
   const names = Object.keys(permissions.ports);
   const { all } = unitsOf(manifest);
@@ -40,19 +44,14 @@ export function extensionStage(manifest: Manifest, own: StageDefinition | undefi
       return { ...others, enable: [...enabled, ...(others.enable ?? [])] };
     },
     ports: (o) =>
-      names.flatMap((port) => {
-        const chosen = (o as Options).ports?.[port];
-        return chosen
-          ? [
-              {
-                port: chosen.port,
-                protocol: chosen.protocol,
-                zones: chosen.zones,
-                path: ['ports', port, 'port'],
-                name: `x-${name}-${port}`,
-              },
-            ]
-          : [];
+      Object.entries((o as Options).ports ?? {}).map(([port, chosen]): Port => {
+        const declared = declaredAt(['permissions', 'ports', port, 'port']);
+        return {
+          ...chosen,
+          path: ['ports', port, 'port'],
+          name: `x-${name}-${port}`,
+          ...(declared ? { declared } : {}),
+        };
       }),
     ...runOf(users, own?.run),
   });
