@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { alertSettings } from '../alerts/settings.ts';
 import { apiSettings } from '../api/settings.ts';
 import { backupSettings } from '../backup/settings.ts';
+import { containersSettings } from '../containers/settings.ts';
 import { firewallSettings } from '../firewall/settings.ts';
 import { monitorSettings } from '../monitor/settings.ts';
 import { routerSettings } from '../portmap/settings.ts';
@@ -16,7 +17,7 @@ export const settingsSchema = z.strictObject({
   vpn: z.prefault(vpnSettings, {}).describe('What new VPN clients get'),
   firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
   router: z.prefault(routerSettings, {}).describe('What the router before the gateway is asked for'),
-  backup: z.prefault(backupSettings, {}).describe('Where backups go, when, how long they are kept'),
+  containers: z.prefault(containersSettings, {}).describe('Apps in containers'),
   updates: z.prefault(updateSettings, {}).describe('Updates of Debian packages'),
 });
 

@@ -90,6 +90,14 @@ function overlapProblems(o: FirewallOptions, config: GatewayConfig): OptionProbl
         owner: `the vpn (stages.wireguard.${key})`,
       }))
     : [];
+  const { containers } = config.stages as { containers?: Record<'network4' | 'network6', string> };
+  const further: Claim[] = containers
+    ? (['network4', 'network6'] as const).map((key) => ({
+        path: [],
+        text: containers[key],
+        owner: `the containers (stages.containers.${key})`,
+      }))
+    : [];
   const own: Claim[] = [...served, 'containers' as const].flatMap((name) => {
     const zone = o.zones[name];
     const claim = (text: string, ...path: Path): Claim => ({
@@ -104,7 +112,7 @@ function overlapProblems(o: FirewallOptions, config: GatewayConfig): OptionProbl
     ];
   });
   return own.flatMap((claim, index) =>
-    [...vpn, ...own.slice(0, index)]
+    [...vpn, ...further, ...own.slice(0, index)]
       .filter((other) => networksOverlap(claim.text, other.text))
       .map((other) => ({
         path: claim.path,

@@ -4,6 +4,7 @@ import type { Allow, FirewallOptions, Forward } from './options.ts';
 import {
   cell,
   clientZones,
+  containersInterface,
   type OpenPort,
   openPorts,
   type Policy,
@@ -39,6 +40,8 @@ export type RuleValues = {
   forwards: readonly ForwardRules[];
   /** Ports that are opened even if the ruleset does not load, so that the owner gets in. */
   lifelines: readonly (OpenPort & { zones: readonly Zone[] })[];
+  /** The way to the containers of stage containers, if it is there. */
+  containers: string | null;
   /** JSON for the device's command. */
   report: string;
 };
@@ -108,6 +111,7 @@ export function ruleValues(o: FirewallOptions, config: GatewayConfig): RuleValue
           (one) => ({ name, port: one, protocol, zones }),
         ),
       ),
+    containers: 'containers' in config.stages ? containersInterface : null,
     report: JSON.stringify(report(policy)),
   };
 }

@@ -127,7 +127,7 @@ export function policyOf(o: FirewallOptions, config: GatewayConfig): Policy {
       addresses: networks.map((network) => addressIn(network, 1)),
     });
   }
-  active.push({ name: 'containers', addresses: [], ...o.zones.containers });
+  active.push(containersZone(o, config));
   return {
     zones: active.filter((zone) => zone.name === 'wan' || zone.interfaces.length > 0),
     isolateVpn: o.zones.vpn.isolate,
@@ -135,6 +135,30 @@ export function policyOf(o: FirewallOptions, config: GatewayConfig): Policy {
     open: { tcp: o.open_tcp, udp: o.open_udp },
     allow: o.allow,
     forwards: o.forwards,
+  };
+}
+
+/** What the firewall must know of the containers stage: the one way to all its containers. */
+type ContainersOptions = { network4: string; network6: string };
+
+/** The device that leads to the network namespace of stage containers; it fits `podman*` of the zone. */
+export const containersInterface = 'podman-zone';
+
+function containersZone(o: FirewallOptions, config: GatewayConfig): ActiveZone {
+  const { interfaces, networks } = o.zones.containers;
+  const { containers } = config.stages as { containers?: ContainersOptions };
+  if (!containers) return { name: 'containers', interfaces, networks, addresses: [] };
+  const own = [containers.network4, containers.network6];
+  const isThere = interfaces.some(
+    (one) =>
+      one === containersInterface ||
+      (one.endsWith('*') && containersInterface.startsWith(one.slice(0, -1))),
+  );
+  return {
+    name: 'containers',
+    interfaces: isThere ? interfaces : [...interfaces, containersInterface],
+    networks: [...own, ...networks],
+    addresses: own.map((network) => addressIn(network, 1)),
   };
 }
 
