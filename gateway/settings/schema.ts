@@ -16,6 +16,7 @@ export const settingsSchema = z.strictObject({
   alerts: z.prefault(alertSettings, {}).describe('Whom the gateway tells, and how'),
   vpn: z.prefault(vpnSettings, {}).describe('What new VPN clients get'),
   firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
+  backup: z.prefault(backupSettings, {}).describe('Where backups go, when, how long they are kept'),
   router: z.prefault(routerSettings, {}).describe('What the router before the gateway is asked for'),
   containers: z.prefault(containersSettings, {}).describe('Apps in containers'),
   updates: z.prefault(updateSettings, {}).describe('Updates of Debian packages'),
