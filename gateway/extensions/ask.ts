@@ -8,7 +8,7 @@ import { longestAnswer } from './card.ts';
 import { socketOf } from './manifest.ts';
 
 /** Milliseconds until an answer must be whole; a service that is started for it has them, too. */
-const patience = 10_000;
+export const longestWait = 10_000;
 
 /** Questions to one extension at a time: one that hangs holds no more of the daemon than these. */
 const most = 4;
@@ -36,7 +36,7 @@ export async function askExtension(
   { root }: { readonly root: string },
   name: string,
   question: Question,
-  wait = patience,
+  wait = longestWait,
 ): Promise<unknown> {
   const now = open.get(name) ?? 0;
   if (now >= most)

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { System } from '../../firstboot/system.ts';
 import type { Context } from '../api/context.ts';
 import type { Content, Operation } from '../api/operation.ts';
-import { askExtension } from './ask.ts';
+import { askExtension, longestWait } from './ask.ts';
 import { readInstalled } from './installed.ts';
 import { type Manifest, parametersOf, type Route } from './manifest.ts';
 import { requireOn } from './operations.ts';
@@ -10,12 +10,13 @@ import { requireOn } from './operations.ts';
 /**
  * The routes of this image's extensions as operations of the API: who may, the limits of what comes in, the
  * session's token, scopes and the OpenAPI document are then those of all other operations.
+ * @param wait Milliseconds until an answer must be whole; tests have less.
  */
-export async function routeOperations(system: System): Promise<Operation[]> {
+export async function routeOperations(system: System, wait = longestWait): Promise<Operation[]> {
   const { extensions, refused } = await readInstalled(system);
   for (const { problem, fix } of refused) system.say(`${problem}: ${fix}`);
   return extensions.flatMap(({ manifest }) =>
-    manifest.routes.map((route) => operationOf(manifest, route)),
+    manifest.routes.map((route) => operationOf(manifest, route, wait)),
   );
 }
 
@@ -28,9 +29,10 @@ type Given = {
   params: Record<string, string> | undefined;
   query: z.output<typeof query> | undefined;
   body: unknown;
+  wait: number;
 };
 
-function operationOf({ name }: Manifest, route: Route): Operation {
+function operationOf({ name }: Manifest, route: Route, wait: number): Operation {
   const { method, path, role, summary } = route;
   const parameters = parametersOf(path);
   const takesBody = method !== 'get' && method !== 'delete';
@@ -51,7 +53,7 @@ function operationOf({ name }: Manifest, route: Route): Operation {
     ...(method === 'get' ? { query } : {}),
     ...(takesBody ? { body: z.unknown() } : {}),
     content: 'application/json',
-    run: (context, input) => answer(context, name, route, input as Given),
+    run: (context, input) => answer(context, name, route, { ...(input as Given), wait }),
   };
 }
 
@@ -70,13 +72,14 @@ async function answer(
     [value].flat().map((one): [string, string] => [key, one]),
   );
   const text = new URLSearchParams(pairs).toString();
-  const value = await askExtension(system, name, {
+  const question = {
     method,
     path: text === '' ? filled : `${filled}?${text}`,
     body: given.body,
     user: principal?.name ?? 'nobody',
     role: principal?.role ?? 'viewer',
-  });
+  };
+  const value = await askExtension(system, name, question, given.wait);
   if (method !== 'get') await record(context, name, `${method} ${filled}`.slice(0, 256));
   return { type: 'application/json', text: `${JSON.stringify(value)}\n` };
 }
