@@ -191,10 +191,12 @@ export class Restic {
    * a lock of this host is one that a power cut or a kill has left, whatever process has its number now.
    */
   async unlock(host: string): Promise<void> {
+    const locks = async () =>
+      (await this.run(['list', 'locks', '--no-lock'])).stdout.match(/^[0-9a-f]{64}$/gm) ?? [];
+    if ((await locks()).length === 0) return;
     // Locks of dead processes and old ones.
     await this.run(['unlock']);
-    const left =
-      (await this.run(['list', 'locks', '--no-lock'])).stdout.match(/^[0-9a-f]{64}$/gm) ?? [];
+    const left = await locks();
     const holders = await Promise.all(
       left.map(async (id) => {
         const ran = await this.try(['cat', 'lock', id, '--no-lock']);
@@ -208,8 +210,7 @@ export class Restic {
   /** Of this gateway, the newest first. */
   async snapshots(): Promise<Snapshot[]> {
     const { stdout } = await this.run(['snapshots', '--json', '--no-lock', '--tag', tag]);
-    const all = z.array(snapshot).parse(JSON.parse(stdout) ?? []);
-    return all.sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
+    return sorted(z.array(snapshot).parse(JSON.parse(stdout) ?? []));
   }
 
   /**
@@ -251,17 +252,22 @@ export class Restic {
     };
   }
 
+  /** @returns the snapshots that are left, the newest first. */
   async forget(keep: {
     daily: number;
     weekly: number;
     monthly: number;
     yearly: number;
-  }): Promise<void> {
+  }): Promise<Snapshot[]> {
     const args = Object.entries(keep).flatMap(([name, count]) =>
       count > 0 ? [`--keep-${name}`, String(count)] : [],
     );
     // Whatever the owner keeps: the last ones are what a restore falls back to.
-    await this.run(['forget', '--tag', tag, '--group-by', '', '--keep-last', '3', ...args]);
+    const { stdout } = await this.run([
+      ...['forget', '--json', '--tag', tag, '--group-by', '', '--keep-last', '3', ...args],
+    ]);
+    const groups = z.array(z.object({ keep: z.array(snapshot) })).parse(JSON.parse(stdout));
+    return sorted(groups.flatMap((one) => one.keep));
   }
 
   async prune(): Promise<void> {
@@ -274,6 +280,9 @@ export class Restic {
     return (JSON.parse(stdout) as { total_size: number }).total_size;
   }
 }
+
+const sorted = (all: readonly Snapshot[]) =>
+  all.toSorted((a, b) => Date.parse(b.time) - Date.parse(a.time));
 
 const backupSummary = z.object({
   snapshot_id: z.string(),

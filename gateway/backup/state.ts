@@ -17,6 +17,10 @@ export async function readState(system: System): Promise<BackupState> {
   }
 }
 
+export async function readTarget(system: System, name: string): Promise<TargetState> {
+  return (await readState(system)).targets[name] ?? targetState.parse({});
+}
+
 /** Changes what is known of one target. One process at a time does: flock(1) in the unit. */
 export async function updateTarget(
   system: System,

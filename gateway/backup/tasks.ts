@@ -8,8 +8,8 @@ import type { RunProgram } from './run-program.ts';
 import type { BackupSettings, Target } from './settings.ts';
 import { nameOf } from './settings.ts';
 import { type Source, withSource } from './source.ts';
-import { readState, stateFolder, updateTarget } from './state.ts';
-import { AwayError, openTarget, runtimeFolder } from './target.ts';
+import { readTarget, stateFolder, updateTarget } from './state.ts';
+import { AwayError, type OpenTarget, openTarget, runtimeFolder } from './target.ts';
 import { type Attempt, type TargetState, targetState } from './view.ts';
 
 /** The work of the backup's unit; one of it at a time: flock(1) in the unit. */
@@ -32,7 +32,7 @@ export async function withTarget<T>(
   target: Target,
   work: (restic: Restic, state: TargetState) => Promise<T>,
 ): Promise<T> {
-  const state = (await readState(job.system)).targets[nameOf(target)] ?? targetState.parse({});
+  const state = await readTarget(job.system, nameOf(target));
   const open = await openTarget(job.system, target, job.settings.limits);
   try {
     return await work(new Restic(open.repository, job.run), state);
@@ -91,61 +91,88 @@ const viewOf = ({ id, time, hostname: host }: Snapshot) => ({
   host,
 });
 
-/** Backs up to several targets, of the same moment. @returns how it went at each. */
+/** A target whose repository is there and free. */
+type Reached = {
+  target: Target;
+  name: string;
+  restic: Restic;
+  newest: Snapshot | undefined;
+  begun: number;
+};
+
+/**
+ * Backs up to several targets, of the same moment. Nothing is brought to rest before one of them was reached: a disk
+ * that is away is looked for every hour.
+ * @returns how it went at each.
+ */
 export async function backUp(job: Job, targets: readonly Target[]): Promise<Attempt['state'][]> {
   await makeFolder(at(job.system, stateFolder), 0o755);
   await mkdir(at(job.system, runtimeFolder), { recursive: true, mode: 0o700 });
-  return await withSource(job.system, job.settings, async (source) => {
-    const states: Attempt['state'][] = [];
-    for (const target of targets) states.push(await backUpTo(job, target, source));
-    return states;
-  });
+  const states = new Map<string, Attempt['state']>();
+  const reached: Reached[] = [];
+  const open: OpenTarget[] = [];
+  const failed = async (name: string, error: unknown) => {
+    states.set(name, await tell(job, name, failureOf(job, error)));
+  };
+  try {
+    for (const target of targets) {
+      const name = nameOf(target);
+      const begun = (job.now ?? Date.now)();
+      try {
+        const one = await openTarget(job.system, target, job.settings.limits);
+        open.push(one);
+        const restic = new Restic(one.repository, job.run);
+        await ready(job, restic, target, await readTarget(job.system, name));
+        const [newest] = await restic.snapshots();
+        reached.push({ target, name, restic, newest, begun });
+      } catch (error) {
+        await failed(name, error);
+      }
+    }
+    if (reached.length > 0)
+      await withSource(job.system, job.settings, async (source) => {
+        for (const one of reached)
+          await backUpTo(job, one, source).then(
+            async (attempt) => void states.set(one.name, await tell(job, one.name, attempt)),
+            (error: unknown) => failed(one.name, error),
+          );
+      });
+  } finally {
+    for (const one of open) await one.close();
+  }
+  return targets.map((target) => states.get(nameOf(target)) ?? 'failed');
 }
 
-async function backUpTo(job: Job, target: Target, source: Source): Promise<Attempt['state']> {
-  const name = nameOf(target);
-  const begun = (job.now ?? Date.now)();
-  try {
-    const attempt = await withTarget(job, target, async (restic, state): Promise<Attempt> => {
-      await ready(job, restic, target, state);
-      const [newest] = await restic.snapshots();
-      const { problems, ...made } = await restic.backup({
-        root: job.system.root,
-        ...source,
-        parent: newest?.id,
-      });
-      await restic.forget(job.settings.keep);
-      const snapshots = (await restic.snapshots()).map(viewOf).slice(0, listed);
-      const seconds = Math.round(((job.now ?? Date.now)() - begun) / 1000);
-      const last_success = {
-        ...made,
-        snapshot: made.snapshot.slice(0, 8),
-        at: nowOf(job),
-        seconds,
-      };
-      await updateTarget(job.system, name, { last_success, snapshots });
-      const all = [...source.problems, ...problems];
-      return all.length === 0
-        ? { at: nowOf(job), state: 'ok', message: '', fix: '' }
-        : {
-            at: nowOf(job),
-            state: 'partial',
-            message: `${name}: not all is in the backup: ${all.slice(0, 3).join('; ').slice(0, 800)}`,
-            fix: "See sudo journalctl -u 'pi-gateway-backup@*'",
-          };
-    });
-    return await tell(job, name, attempt);
-  } catch (error) {
-    return await tell(job, name, failureOf(job, error));
-  }
+async function backUpTo(
+  job: Job,
+  { name, restic, newest, begun }: Reached,
+  source: Source,
+): Promise<Attempt> {
+  const { problems, ...made } = await restic.backup({
+    root: job.system.root,
+    ...source,
+    parent: newest?.id,
+  });
+  // On record before anything else can go wrong: the backup is there.
+  const seconds = Math.round(((job.now ?? Date.now)() - begun) / 1000);
+  const last_success = { ...made, snapshot: made.snapshot.slice(0, 8), at: nowOf(job), seconds };
+  await updateTarget(job.system, name, { last_success });
+  const snapshots = (await restic.forget(job.settings.keep)).map(viewOf).slice(0, listed);
+  await updateTarget(job.system, name, { snapshots });
+  const all = [...source.problems, ...problems];
+  if (all.length === 0) return { at: nowOf(job), state: 'ok', message: '', fix: '' };
+  return {
+    at: nowOf(job),
+    state: 'partial',
+    message: `${name}: not all is in the backup: ${all.slice(0, 3).join('; ').slice(0, 800)}`,
+    fix: "See sudo journalctl -u 'pi-gateway-backup@*'",
+  };
 }
 
 function failureOf(job: Job, error: unknown): Attempt {
-  const isAway =
-    error instanceof AwayError || (error instanceof ResticError && error.trouble === 'unreachable');
   return {
     at: nowOf(job),
-    state: isAway ? 'away' : 'failed',
+    state: isAway(error) ? 'away' : 'failed',
     message: error instanceof Error ? error.message : String(error),
     fix: error instanceof GatewayError ? error.fix : "See sudo journalctl -u 'pi-gateway-backup@*'",
   };
