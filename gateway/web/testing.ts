@@ -3,12 +3,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { bundleAssets } from '../../builder/overlay/assets.ts';
-import { deviceSystem } from '../../firstboot/system.ts';
+import { deviceSystem, type System } from '../../firstboot/system.ts';
 import type { Operation } from '../api/operation.ts';
 import { type OperationId, operations } from '../api/operations.ts';
 import { type Api, startApi } from '../api/server.ts';
 import { testCertificate } from '../api/testing.ts';
 import { GatewayError } from '../errors.ts';
+import { routeOperations } from '../extensions/routes.ts';
 import type { Helper } from '../helper/protocol.ts';
 import type { KernelState } from '../kernel-state.ts';
 import type { Monitor, MonitorEvent, Series } from '../monitor/monitor.ts';
@@ -871,7 +872,16 @@ export const dashboard = {
 } as const;
 
 /** @param every milliseconds between two measurements */
-export async function startGateway(o: { clients: number; every?: number }): Promise<TestGateway> {
+export async function startGateway(o: {
+  clients: number;
+  every?: number;
+  /** Puts further files below the gateway's root, e.g. an extension. */
+  install?: (root: string) => Promise<unknown>;
+  /** Programs of the device that the test has instead of this machine's. */
+  run?: System['run'];
+  /** What the helper answers to a verb that has no answer here. */
+  verb?: (verb: string, args: unknown, system: System) => unknown;
+}): Promise<TestGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'pi-gateway-web-'));
   const root = resolve(import.meta.dirname, '../..');
   const pages = join(folder, 'dashboard');
@@ -920,8 +930,14 @@ export async function startGateway(o: { clients: number; every?: number }): Prom
             },
           ],
         };
-      return {};
+      return (await o.verb?.(verb, args, system)) ?? {};
     }) as Helper['call'],
+  };
+  const system: System = {
+    ...deviceSystem(() => undefined),
+    root: folder,
+    boot: folder,
+    ...(o.run ? { run: o.run } : {}),
   };
   const table = standIns(world);
   const operationsHere = operations.map((operation): Operation => {
@@ -930,15 +946,17 @@ export async function startGateway(o: { clients: number; every?: number }): Prom
       own ? { ...operation, run: async (_, input) => own(input as never) } : operation
     ) as Operation;
   });
+  await o.install?.(folder);
+  const routes = await routeOperations(system);
   let port = 0;
   const begin = (): Promise<Api> =>
     startApi({
-      system: { ...deviceSystem(() => undefined), root: folder, boot: folder },
+      system,
       kernel: world.kernel,
       monitor,
       alerts: undefined as never,
       helper,
-      operations: operationsHere,
+      operations: [...operationsHere, ...routes],
       settings: () => ({ session_idle_minutes: 60, session_hours: 12, names: [] }),
       certificate,
       listen: [{ host: '127.0.0.1', port }],
