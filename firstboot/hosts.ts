@@ -9,6 +9,9 @@ import type { System } from './system.ts';
  */
 export const localNames = (name: string): string[] => [`${name}.home.arpa`, `${name}.internal`];
 
+/** At the end of each line of hosts(5) that is of a service behind the proxy: gateway/proxy/sites.ts. */
+export const hostsMark = '# pi-gateway proxy';
+
 /** Addresses that others reach the dashboard and the API at; none on an image without them. */
 export async function servedAddresses(system: System): Promise<string[]> {
   const facts = await readDaemonFacts(system).catch(() => undefined);
@@ -31,15 +34,17 @@ export async function dashboardUrl(system: System, name: string): Promise<string
 /**
  * hosts(5) with the device's own name. systemd-resolved, which VPN clients and served zones ask, answers by
  * this file, so the name stands there with the addresses that they reach; 127.0.1.1 would lead them to
- * themselves.
+ * themselves. What the proxy has added for its services stays.
  * @param before the file as it is; other lines stay.
  */
 export function hostsWith(before: string, name: string, addresses: readonly string[]): string {
   const isOwn = (line: string) =>
     line.startsWith('127.0.1.1') || addresses.some((one) => line.startsWith(`${one} `));
-  const others = before.split('\n').filter((line) => line !== '' && !isOwn(line));
+  const lines = before.split('\n').filter((line) => line !== '');
+  const services = lines.filter((line) => line.endsWith(hostsMark));
+  const others = lines.filter((line) => !line.endsWith(hostsMark) && !isOwn(line));
   const names = [...localNames(name), name].join(' ');
   const own =
     addresses.length > 0 ? addresses.map((one) => `${one} ${names}`) : [`127.0.1.1 ${name}`];
-  return `${[...others, ...own].join('\n')}\n`;
+  return `${[...others, ...own, ...services].join('\n')}\n`;
 }

@@ -51,6 +51,11 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     load: async () => (await import('./portmap/command.ts')).addRouterCommands,
   },
   {
+    commands: ['certificate'],
+    load: async () => (await import('./pki/command.ts')).addCertificateCommands,
+  },
+  { commands: ['proxy'], load: async () => (await import('./proxy/command.ts')).addProxyCommands },
+  {
     commands: ['config'],
     load: async () => (await import('./settings/command.ts')).addConfigCommands,
   },

@@ -12,6 +12,7 @@ import type { VerbResult } from './helper/verbs.ts';
 import { readDaemonFacts, readHostname } from './image-facts.ts';
 import type { KernelState } from './kernel-state.ts';
 import { type RunningMonitor, startMonitor } from './monitor/start.ts';
+import { certificateConditions } from './pki/status.ts';
 import { settingsCondition } from './settings/conditions.ts';
 import { problemText } from './settings/read.ts';
 import { followSettings } from './settings/reading.ts';
@@ -84,7 +85,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       void Promise.all([updateConditions(system), backupConditions(system, settings.backup)])
         .then((found) =>
           alerts.update(
-            [...conditions, ...found.flat(), ...vpnConditions(system), settingsCondition(mistakes)],
+            [
+              ...conditions,
+              ...found.flat(),
+              ...vpnConditions(system),
+              ...certificateConditions(system),
+              settingsCondition(mistakes),
+            ],
             Date.now(),
           ),
         )

@@ -143,12 +143,19 @@ function opensslConfig(work: string): string {
     'basicConstraints = critical, CA:TRUE, pathlen:1',
     'keyUsage = critical, keyCertSign, cRLSign',
     'subjectKeyIdentifier = hash',
+    ...constraintLines(),
+    '',
+  ].join('\n');
+}
+
+/** {@link permitted} as x509v3_config(5) has it: the extension, and the section that it refers to. */
+export function constraintLines(): string[] {
+  return [
     'nameConstraints = critical, @permitted',
     '[permitted]',
     ...permitted.map((one, index) => {
       const [kind, value] = [one.slice(0, one.indexOf(':')), one.slice(one.indexOf(':') + 1)];
       return `permitted;${kind}.${index} = ${value}`;
     }),
-    '',
-  ].join('\n');
+  ];
 }

@@ -8,6 +8,7 @@ export type Role = (typeof roles)[number];
 export const areas = [
   'accounts',
   'alerts',
+  'certificates',
   'backup',
   'compliance',
   'config',
@@ -17,6 +18,7 @@ export const areas = [
   'firewall',
   'logs',
   'metrics',
+  'proxy',
   'router',
   'secrets',
   'services',

@@ -7,8 +7,10 @@ import { extensionsOperations } from '../extensions/operations.ts';
 import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
 import { monitorOperations } from '../monitor/operations.ts';
-import { secretsOperations } from '../secrets/operations.ts';
+import { certificateOperations } from '../pki/operations.ts';
 import { routerOperations } from '../portmap/operations.ts';
+import { proxyOperations } from '../proxy/operations.ts';
+import { secretsOperations } from '../secrets/operations.ts';
 import { servicesOperations } from '../services/operations.ts';
 import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
@@ -28,7 +30,9 @@ export const operations = [
   ...accountsOperations,
   ...complianceOperations,
   ...containersOperations,
+  ...certificateOperations,
   ...ddnsOperations,
+  ...proxyOperations,
   ...extensionsOperations,
   ...logsOperations,
   ...monitorOperations,

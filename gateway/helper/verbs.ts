@@ -6,8 +6,10 @@ import { containersVerbs } from '../containers/verbs.ts';
 import { ddnsVerbs } from '../ddns/verbs.ts';
 import { extensionVerbs } from '../extensions/verbs.ts';
 import { firewallVerbs } from '../firewall/verbs.ts';
-import { secretsVerbs } from '../secrets/verbs.ts';
+import { certificateVerbs } from '../pki/verbs.ts';
 import { routerVerbs } from '../portmap/verbs.ts';
+import { proxyVerbs } from '../proxy/verbs.ts';
+import { secretsVerbs } from '../secrets/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
 import { configVerbs } from '../settings/verbs.ts';
 import { updateVerbs } from '../updates/verbs.ts';
@@ -24,7 +26,9 @@ export const verbs = {
   ...claimVerbs,
   ...complianceVerbs,
   ...containersVerbs,
+  ...certificateVerbs,
   ...ddnsVerbs,
+  ...proxyVerbs,
   ...extensionVerbs,
   ...secretsVerbs,
   ...routerVerbs,

@@ -98,6 +98,23 @@ export const registry = [
     note: 'For a few seconds there is no answer; who is logged in stays so',
   },
   {
+    id: 'proxy',
+    title: 'Services by name (TLS proxy)',
+    units: ['pi-gateway-proxy.service'],
+    ports: ['proxy', 'proxy-http'],
+    needs: ['network', 'firewall'],
+    restart: 'reload',
+    note: 'Takes its settings and certificates anew; connections stay',
+  },
+  {
+    id: 'certificates',
+    title: 'Renewal of certificates',
+    units: ['pi-gateway-certificates.timer'],
+    needs: ['time'],
+    restart: 'restart',
+    note: 'Looks within half an hour',
+  },
+  {
     id: 'helper',
     title: "The API's helper",
     units: ['pi-gateway-helper.socket'],

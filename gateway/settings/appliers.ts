@@ -1,5 +1,6 @@
 import type { System } from '../../firstboot/system.ts';
 import { firewallApplier } from '../firewall/forwards.ts';
+import { proxyApplier } from '../proxy/applier.ts';
 import { routerApplier } from '../portmap/applier.ts';
 import { certificateApplier } from '../tls/applier.ts';
 import { updatesApplier } from '../updates/applier.ts';
@@ -25,4 +26,5 @@ export const appliers: readonly Applier[] = [
   daemonApplier,
   certificateApplier,
   routerApplier,
+  proxyApplier,
 ];

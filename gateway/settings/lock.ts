@@ -18,19 +18,21 @@ const inVain = 75;
  * hand. The kernel holds the lock for the opened file, and gives it to the next when the last process that
  * has this one open ends, however it ends: flock(2).
  * @param seconds how long to wait.
+ * @param lock path on the device, of what has a lock of its own.
  * @throws GatewayError (conflict) if it waits in vain.
  */
 export async function withLock<T>(
   system: System,
   work: () => Promise<T>,
   seconds = patience,
+  lock = lockFile,
 ): Promise<T> {
-  const path = at(system, lockFile);
+  const path = at(system, lock);
   await mkdir(dirname(path), { recursive: true });
   // Not emptied: who holds it has written its process there.
   const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   try {
-    await take(file, seconds);
+    await take(file, seconds, lock);
     await file.truncate();
     await file.write(`${process.pid}\n`, 0);
     return await work();
@@ -41,7 +43,7 @@ export async function withLock<T>(
 }
 
 /** Node has no flock(2). flock(1) takes it for what both have open, and leaves it there when it ends. */
-async function take(file: FileHandle, seconds: number): Promise<void> {
+async function take(file: FileHandle, seconds: number, lock: string): Promise<void> {
   const waits = spawn(
     'flock',
     ['--exclusive', '--timeout', String(seconds), '--conflict-exit-code', String(inVain), '3'],
@@ -58,8 +60,8 @@ async function take(file: FileHandle, seconds: number): Promise<void> {
   if (code === 0) return;
   if (code !== inVain) throw new Error(`flock failed: ${said.trim() || `exit code ${code}`}`);
   throw new GatewayError(
-    'Another change of the settings is under way, and does not end',
-    `See what it does: journalctl -u pi-gateway-helper; its process is in ${lockFile}`,
+    `Another change of the ${lock === lockFile ? 'settings' : 'certificates'} is under way, and does not end`,
+    `See what it does: journalctl -u pi-gateway-helper; its process is in ${lock}`,
     'conflict',
   );
 }

@@ -5,6 +5,7 @@ import { backupSettings } from '../backup/settings.ts';
 import { containersSettings } from '../containers/settings.ts';
 import { firewallSettings } from '../firewall/settings.ts';
 import { monitorSettings } from '../monitor/settings.ts';
+import { proxySettings } from '../proxy/settings.ts';
 import { routerSettings } from '../portmap/settings.ts';
 import { updateSettings } from '../updates/settings.ts';
 import { vpnSettings } from '../vpn/settings.ts';
@@ -16,6 +17,7 @@ export const settingsSchema = z.strictObject({
   alerts: z.prefault(alertSettings, {}).describe('Whom the gateway tells, and how'),
   vpn: z.prefault(vpnSettings, {}).describe('What new VPN clients get'),
   firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
+  proxy: z.prefault(proxySettings, {}).describe('Services behind names, with certificates'),
   backup: z.prefault(backupSettings, {}).describe('Where backups go, when, how long they are kept'),
   router: z.prefault(routerSettings, {}).describe('What the router before the gateway is asked for'),
   containers: z.prefault(containersSettings, {}).describe('Apps in containers'),

@@ -24,14 +24,16 @@ export function namesOf(
   };
 }
 
-function mayBeNamed(name: string): boolean {
+/** Whether the device's CA may vouch for the host name. */
+export function mayBeNamed(name: string): boolean {
   return permitted.some((one) => {
     const [kind, zone = ''] = one.split(':', 2);
     return kind === 'DNS' && (name === zone || name.endsWith(`.${zone}`));
   });
 }
 
-function mayBeAddressed(address: string): boolean {
+/** Whether it may for the address. */
+export function mayBeAddressed(address: string): boolean {
   return permittedAddresses.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 

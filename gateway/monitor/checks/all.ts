@@ -25,6 +25,7 @@ const units: readonly Omit<WatchedUnit, 'optional'>[] = [
   { unit: 'systemd-timesyncd.service', title: 'Time', runs: true, needs: [] },
   { unit: 'fail2ban.service', title: 'Bans after failed logins', runs: true, needs: [] },
   { unit: 'auditd.service', title: 'Audit record', runs: true, needs: [] },
+  { unit: 'pi-gateway-proxy.service', title: 'Services by name', runs: true, needs: [] },
   { unit: 'prometheus-node-exporter.service', title: 'Node exporter', runs: true, needs: [] },
   {
     unit: 'apt-daily-upgrade.service',
@@ -40,6 +41,8 @@ const unitOfPort: Record<string, string> = {
   ssh: 'unit:ssh.service',
   wireguard: 'unit:wg-quick@wg0.service',
   dns: 'unit:systemd-resolved.service',
+  proxy: 'unit:pi-gateway-proxy.service',
+  'proxy-http': 'unit:pi-gateway-proxy.service',
   metrics: 'unit:prometheus-node-exporter.service',
 };
 

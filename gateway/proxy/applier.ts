@@ -1,0 +1,128 @@
+import { at, readIfThere, type System } from '../../firstboot/system.ts';
+import { readDaemonFacts, readHostname } from '../image-facts.ts';
+import { withWork } from '../pki/openssl.ts';
+import type { Applier, SettingsMistake } from '../settings/applier.ts';
+import type { Settings } from '../settings/schema.ts';
+import { serverPem } from '../tls/certificate.ts';
+import { readProxyFacts } from './facts.ts';
+import { proveConfig } from './reconcile.ts';
+import {
+  configFile,
+  listFile,
+  publicFiles,
+  publicFolder,
+  renderProxy,
+  upstreamCaFile,
+} from './render.ts';
+import { sitesOf } from './sites.ts';
+import { certificatesUnit } from './unit.ts';
+
+/** Milliseconds that issuing, deploying and reloading may take on a Pi 3 with a hundred services. */
+const patience = 110_000;
+
+/** Puts `proxy:` in force: the proxy's configuration, names and certificates. */
+export const proxyApplier: Applier = {
+  areas: ['proxy'],
+  check: mistakesOf,
+  files: filesOf,
+  prove: async (system, files) => {
+    const config = files[configFile];
+    if (config) await proveCandidate(system, config, files);
+  },
+  activate: async (system) => {
+    if (!(await readProxyFacts(system))) return;
+    await system.run('systemctl', ['start', certificatesUnit], { timeout: patience });
+  },
+};
+
+async function mistakesOf(system: System, { proxy }: Settings): Promise<SettingsMistake[]> {
+  const facts = await readProxyFacts(system);
+  const services = Object.entries(proxy.services);
+  if (!facts)
+    return services.length === 0 && proxy.acme === undefined
+      ? []
+      : [
+          {
+            path: ['proxy'],
+            message:
+              'this image was built without the proxy: put `proxy: {}` below `stages:` in gateway.yaml and build it anew',
+          },
+        ];
+  const host = await readHostname(system);
+  const sites = sitesOf(proxy, host, proxy.dashboard ? 1 : undefined);
+  const seen = new Map<string, string>();
+  const mistakes: SettingsMistake[] = [];
+  for (const site of sites)
+    for (const name of [...site.internal, ...site.public]) {
+      const other = seen.get(name);
+      if (other !== undefined)
+        mistakes.push({
+          path: ['proxy', 'services', site.name],
+          message: `${name} is the name of ${other === 'dashboard' ? 'the dashboard' : other} already`,
+        });
+      seen.set(name, site.name);
+    }
+  const zones = facts.zones.map(({ name }) => name);
+  for (const [name, service] of services) {
+    // By default it is for both, whatever there is.
+    for (const [index, zone] of service.zones.entries())
+      if (!zones.includes(zone) && service.zones.length === 1)
+        mistakes.push({
+          path: ['proxy', 'services', name, 'zones', index],
+          message: `is no zone that the proxy of this image answers to: ${zones.join(', ')}`,
+        });
+    const outer = sites.find((site) => site.name === name)?.public ?? [];
+    if (outer.length > 0 && !proxy.acme)
+      mistakes.push({
+        path: ['proxy', 'services', name, 'names'],
+        message: `has ${outer[0]}, which the device's own CA may not vouch for: set proxy.acme, or take a name below home.arpa`,
+      });
+  }
+  if (proxy.acme && !facts.acme)
+    mistakes.push({
+      path: ['proxy', 'acme'],
+      message: 'needs an image that was built with `stages.proxy.acme: true`',
+    });
+  if (proxy.acme && !proxy.acme.terms_agreed)
+    mistakes.push({
+      path: ['proxy', 'acme', 'terms_agreed'],
+      message: 'must be true: the CA issues nothing to who does not agree to its terms of service',
+    });
+  return mistakes;
+}
+
+async function filesOf(
+  system: System,
+  { proxy }: Settings,
+): Promise<Record<string, string | null>> {
+  const facts = await readProxyFacts(system);
+  if (!facts) return {};
+  const daemon = await readDaemonFacts(system).catch(() => undefined);
+  const sites = sitesOf(
+    proxy,
+    await readHostname(system),
+    daemon?.dashboard ? daemon.port : undefined,
+  );
+  const authorities = Object.entries(proxy.services).flatMap(([name, { ca }]) =>
+    ca === undefined ? [] : [[upstreamCaFile(name), ca] as const],
+  );
+  return { [configFile]: renderProxy(sites, facts), ...Object.fromEntries(authorities) };
+}
+
+/** Before any file is there: with the API's certificate for all, and the authorities in a folder of the test. */
+async function proveCandidate(
+  system: System,
+  config: string,
+  files: Record<string, string | null>,
+): Promise<void> {
+  await withWork(system, async (put, folder) => {
+    const list = await put('list', `${at(system, serverPem)}\n`);
+    let candidate = config.replaceAll(listFile, list).replaceAll(publicFolder, folder);
+    const pem = (await readIfThere(at(system, serverPem))) ?? '';
+    for (const file of publicFiles) await put(file, pem);
+    for (const [path, text] of Object.entries(files))
+      if (path !== configFile && text !== null)
+        candidate = candidate.replaceAll(path, await put(path.split('/').at(-1) ?? 'ca', text));
+    await proveConfig(system, candidate);
+  });
+}
