@@ -39,6 +39,14 @@ const states: Record<Extension['state'], readonly [State, string]> = {
   refused: ['failed', 'Not for this gateway'],
 };
 
+const cardStates: Record<State, string> = {
+  ok: 'OK',
+  warning: 'Warning',
+  failed: 'Failed',
+  unknown: 'Not known',
+  info: 'Note',
+};
+
 export function ExtensionsView() {
   const all = useExtensions();
   return (
@@ -157,7 +165,10 @@ function ShownCard({
         <>
           {data.text !== undefined && (
             <p>
-              {data.state && <Badge state={data.state}>{data.state}</Badge>} {data.text}
+              {data.state && data.state !== 'ok' && (
+                <Badge state={data.state}>{cardStates[data.state]}</Badge>
+              )}{' '}
+              {data.text}
             </p>
           )}
           {data.values && data.values.length > 0 && (
