@@ -12,8 +12,23 @@ const packages = ['ssh-audit', 'lynis'];
 
 /** A tree with the scanners, made once and kept in the cache; to be entered with chroot(8). */
 export async function probesTree(cache: string, source: Config['debian']): Promise<string> {
+  return await releaseTree(cache, source, packages);
+}
+
+/**
+ * Packages of the image's own Debian release, unpacked and not configured, with all that they depend on: made once
+ * and kept in the cache. For hosts whose own release has an older version of what is tested with, or none.
+ * @param architecture as dpkg calls it; the host's own unless said.
+ */
+export async function releaseTree(
+  cache: string,
+  source: Config['debian'],
+  packages: readonly string[],
+  architecture = hostArchitecture,
+): Promise<string> {
   const lines = sourceLines({ ...source, components: ['main'] }, await hostMirrors());
-  const tree = join(cache, 'probes', digestOf([packages, source.suite]).slice(0, 16));
+  const key = architecture === hostArchitecture ? [] : [architecture];
+  const tree = join(cache, 'probes', digestOf([packages, source.suite, ...key]).slice(0, 16));
   const there = await access(tree).then(
     () => true,
     () => false,
@@ -25,7 +40,7 @@ export async function probesTree(cache: string, source: Config['debian']): Promi
     await run('mmdebstrap', [
       '--variant=extract',
       '--mode=root',
-      `--architectures=${hostArchitecture}`,
+      `--architectures=${architecture}`,
       `--include=${packages.join(',')}`,
       ...(source.keyring ? [`--keyring=${source.keyring}`] : []),
       '--aptopt=Acquire::Languages "none"',

@@ -68,6 +68,8 @@ export const appState = z.strictObject({
   units: z.array(z.string()),
   /** Names of its Quadlets. */
   files: z.array(z.string()),
+  /** The Quadlets that it was last well with: what a change that fails goes back to. */
+  good: z.record(z.string(), z.string()),
   /** Names of its volumes in Podman; they stay when it is removed, unless asked. */
   volumes: z.array(z.string()),
   ports: z.array(
@@ -113,6 +115,7 @@ export async function readState(system: System, app: string): Promise<AppState> 
       previous: null,
       units: [],
       files: [],
+      good: {},
       volumes: [],
       ports: [],
     }

@@ -1,12 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  at,
-  readIfThere,
-  type System,
-  syncDirectory,
-  writeDurably,
-} from '../../firstboot/system.ts';
+import { at, type System, syncDirectory, writeDurably } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import { zoneReport } from '../firewall/status.ts';
 import { readPorts } from '../services/units.ts';
@@ -129,7 +123,6 @@ async function changeApp(
     return { state: before, outcome: { state: 'nothing', message: 'It is the newest already' } };
 
   const files = quadlets(app, from, namesOf(images));
-  const kept = await readQuadlets(system, before.files);
   const after: AppState = {
     ...before,
     images,
@@ -165,7 +158,7 @@ async function changeApp(
       await discard(system, owner, app, after);
       throw error;
     }
-    await writeQuadlets(system, kept, after.files);
+    await writeQuadlets(system, before.good, after.files);
     await userSystemctl(owner, ['daemon-reload']);
     const again = await start(owner, before.units).then(
       () => '',
@@ -177,6 +170,7 @@ async function changeApp(
   const state: AppState = {
     ...after,
     installed: true,
+    good: files,
     previous: sameImages(images, before.images)
       ? before.previous
       : before.installed
@@ -232,18 +226,6 @@ const sameImages = (a: Images, b: Images): boolean =>
   JSON.stringify(namesOf(a)) === JSON.stringify(namesOf(b));
 
 // ---- Files
-
-async function readQuadlets(
-  system: System,
-  names: readonly string[],
-): Promise<Record<string, string>> {
-  const files: Record<string, string> = {};
-  for (const name of names) {
-    const text = await readIfThere(at(system, join(quadletFolder, name)));
-    if (text !== undefined) files[name] = text;
-  }
-  return files;
-}
 
 /** @param others names that may be there and are removed if they are not among the files. */
 async function writeQuadlets(
