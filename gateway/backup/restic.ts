@@ -103,7 +103,11 @@ export function reasonOf(stderr: string): string {
   });
   const fatal = lines.findLast((line) => /^Fatal:/.test(line));
   const last = (fatal ?? lines.at(-1) ?? 'restic said nothing').replace(/^Fatal: /, '');
-  return last.slice(0, 400);
+  // What ssh says tells more than that its session has ended.
+  const ssh = lines.findLast(
+    (line) => line.startsWith('subprocess ssh: ') && !/^subprocess ssh: @/.test(line),
+  );
+  return [ssh?.replace('subprocess ssh: ', ''), last].filter(Boolean).join(': ').slice(0, 400);
 }
 
 function messageOf(line: string): string {
@@ -165,7 +169,9 @@ export class Restic {
     const trouble = troubleOf(ran);
     const { name, location } = this.repository;
     const reason =
-      ran.code === -1 && ran.stderr === '' ? `${what} was killed` : reasonOf(ran.stderr);
+      ran.code === -1 && ran.stderr === ''
+        ? `${what} was killed, or is not there`
+        : reasonOf(ran.stderr);
     const full = trouble === 'full' ? 'there is no room left: ' : '';
     return new ResticError(
       trouble,
@@ -176,7 +182,8 @@ export class Restic {
 
   /** The repository's own id; undefined if there is none. @throws ResticError for all else. */
   async id(): Promise<string | undefined> {
-    const ran = await this.try(['cat', 'config', '--no-lock']);
+    // A server that does not answer restic asks for a quarter of an hour.
+    const ran = await this.try(['cat', 'config', '--no-lock'], { timeout: 120_000 });
     if (ran.code !== 0 && troubleOf(ran) === 'absent') return undefined;
     if (ran.code !== 0) throw this.error(ran);
     return (JSON.parse(ran.stdout) as { id: string }).id;
