@@ -11,6 +11,7 @@ import { Button, Loading, Note, ProblemNote, Toasts, When } from './ui/parts.tsx
 import { AccountView } from './views/account.tsx';
 import { AlertsView } from './views/alerts.tsx';
 import { AuditView } from './views/audit.tsx';
+import { BackupView } from './views/backup.tsx';
 import { ChartsView } from './views/charts.tsx';
 import { ComplianceView } from './views/compliance.tsx';
 import { ConfigView } from './views/config.tsx';
@@ -30,6 +31,8 @@ type View = {
   show: () => preact.JSX.Element;
   /** Of no use to a viewer: the API answers admins only. */
   admin?: true;
+  /** The part of the image that it shows; without that there is no such view. */
+  stage?: string;
 };
 
 const views: { overview: View; [name: string]: View | undefined } = {
@@ -42,6 +45,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
   services: { title: 'Services', icon: 'services', show: ServicesView },
   updates: { title: 'Updates', icon: 'update', show: UpdatesView },
   extensions: { title: 'Extensions', icon: 'add', show: ExtensionsView },
+  backup: { title: 'Backups', icon: 'disk', show: BackupView, stage: 'backup' },
   config: { title: 'Configuration', icon: 'config', show: ConfigView, admin: true },
   logs: { title: 'Logs', icon: 'log', show: LogsView, admin: true },
   compliance: { title: 'Compliance', icon: 'compliance', show: ComplianceView },
@@ -52,7 +56,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
 const groups: readonly (readonly [string, readonly string[]])[] = [
   ['At a glance', ['overview', 'charts', 'alerts']],
   ['Network', ['vpn', 'firewall', 'ddns']],
-  ['Device', ['services', 'updates', 'extensions', 'config', 'logs']],
+  ['Device', ['services', 'updates', 'backup', 'extensions', 'config', 'logs']],
   ['Security', ['compliance', 'audit', 'account']],
 ];
 
@@ -193,6 +197,7 @@ function Brand() {
 
 function Groups() {
   const { view } = route.value;
+  const stages = useStatus().data.value?.stages ?? [];
   const hasExtensions = (useExtensions().data.value?.extensions.length ?? 0) > 0;
   return (
     <>
@@ -202,6 +207,7 @@ function Groups() {
           {names
             .filter((name) => mayChange.value || !views[name]?.admin)
             .filter((name) => name !== 'extensions' || hasExtensions)
+            .filter((name) => stages.includes(views[name]?.stage ?? '') || !views[name]?.stage)
             .map((name) => (
               <a key={name} href={link(name)} aria-current={view === name ? 'page' : undefined}>
                 <Icon name={views[name]?.icon ?? 'home'} />

@@ -77,10 +77,10 @@ describe('the sandbox', () => {
 
   // It reads and restores files of all owners: the capabilities for that are what scores.
   test.each([
-    ['pi-gateway-backup@now.service', 2.5],
-    ['pi-gateway-restore.service', 2.8],
-    ['pi-gateway-restore-apply.service', 3.4],
-    ['pi-gateway-restore-finish.service', 1.5],
+    ['pi-gateway-backup@now.service', 2.3],
+    ['pi-gateway-restore.service', 2.3],
+    ['pi-gateway-restore-apply.service', 1.6],
+    ['pi-gateway-restore-finish.service', 1],
   ])('of %s leaves it little', async (name, most) => {
     const file = join(folder, name.replace('@now', '@'));
     const target = join(folder, name);
