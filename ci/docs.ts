@@ -64,7 +64,10 @@ async function routerZones(): Promise<ZoneReport> {
   const stages = (await loadStages(root)).map((stage) => stage.definition);
   const folder = join(root, 'environments');
   const { config } = await loadConfig({ root: folder, file: join(folder, 'router.yaml'), stages });
-  return report(policyOf(config.stages.firewall as FirewallOptions, gatewayConfig(config, stages)));
+  const enabled = stages.filter(({ name }) => Object.hasOwn(config.stages, name));
+  return report(
+    policyOf(config.stages.firewall as FirewallOptions, gatewayConfig(config, enabled)),
+  );
 }
 
 function table({ zones, table: cells }: ZoneReport): string {
