@@ -47,6 +47,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     load: async () => (await import('./backup/command.ts')).addBackupCommands,
   },
   {
+    commands: ['net'],
+    load: async () => (await import('./tuning/command.ts')).addNetCommands,
+  },
+  {
     commands: ['router'],
     load: async () => (await import('./portmap/command.ts')).addRouterCommands,
   },

@@ -23,6 +23,7 @@ export const areas = [
   'secrets',
   'services',
   'status',
+  'tuning',
   'updates',
   'vpn',
 ] as const;

@@ -14,6 +14,7 @@ import { secretsOperations } from '../secrets/operations.ts';
 import { servicesOperations } from '../services/operations.ts';
 import { configOperations } from '../settings/operations.ts';
 import { statusOperations } from '../status/operations.ts';
+import { tuningOperations } from '../tuning/operations.ts';
 import { updatesOperations } from '../updates/operations.ts';
 import { vpnOperations } from '../vpn/operations.ts';
 import { accountsOperations } from './accounts/operations.ts';
@@ -40,6 +41,7 @@ export const operations = [
   ...routerOperations,
   ...servicesOperations,
   ...statusOperations,
+  ...tuningOperations,
   ...vpnOperations,
   events,
   openapi,

@@ -12,6 +12,7 @@ import { proxyVerbs } from '../proxy/verbs.ts';
 import { secretsVerbs } from '../secrets/verbs.ts';
 import { servicesVerbs } from '../services/verbs.ts';
 import { configVerbs } from '../settings/verbs.ts';
+import { tuningVerbs } from '../tuning/verbs.ts';
 import { updateVerbs } from '../updates/verbs.ts';
 import { vpnVerbs } from '../vpn/verbs.ts';
 import { auditVerbs } from './audit-verbs.ts';
@@ -33,6 +34,7 @@ export const verbs = {
   ...secretsVerbs,
   ...routerVerbs,
   ...servicesVerbs,
+  ...tuningVerbs,
   ...vpnVerbs,
 } as const;
 

@@ -3,6 +3,7 @@ import { firewallApplier } from '../firewall/forwards.ts';
 import { proxyApplier } from '../proxy/applier.ts';
 import { routerApplier } from '../portmap/applier.ts';
 import { certificateApplier } from '../tls/applier.ts';
+import { tuningApplier } from '../tuning/applier.ts';
 import { updatesApplier } from '../updates/applier.ts';
 import type { Applier } from './applier.ts';
 
@@ -26,5 +27,6 @@ export const appliers: readonly Applier[] = [
   daemonApplier,
   certificateApplier,
   routerApplier,
+  tuningApplier,
   proxyApplier,
 ];
