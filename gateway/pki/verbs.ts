@@ -202,7 +202,8 @@ async function serverOf(system: System, name: string): Promise<Issued> {
 
 /** Lets the proxy, the lists and monitoring know; whoever waits knows that they do. */
 async function follow(system: System, waits = false): Promise<void> {
-  await system.run('systemctl', ['start', ...(waits ? [] : ['--no-block']), certificatesUnit], {
+  // Not `start`: one that runs already may have begun before this. It may be cut off anywhere.
+  await system.run('systemctl', ['restart', ...(waits ? [] : ['--no-block']), certificatesUnit], {
     timeout: patience,
   });
 }

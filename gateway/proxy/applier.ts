@@ -4,6 +4,7 @@ import { withWork } from '../pki/openssl.ts';
 import type { Applier, SettingsMistake } from '../settings/applier.ts';
 import type { Settings } from '../settings/schema.ts';
 import { serverPem } from '../tls/certificate.ts';
+import { acmePlanFile, planOf } from './acme/plan.ts';
 import { readProxyFacts } from './facts.ts';
 import { proveConfig } from './reconcile.ts';
 import {
@@ -29,9 +30,13 @@ export const proxyApplier: Applier = {
     const config = files[configFile];
     if (config) await proveCandidate(system, config, files);
   },
-  activate: async (system) => {
+  activate: async (system, changed) => {
     if (!(await readProxyFacts(system))) return;
-    await system.run('systemctl', ['start', certificatesUnit], { timeout: patience });
+    // Not `start`: one that runs already may have read the settings of before. It may be cut off anywhere.
+    await system.run('systemctl', ['restart', certificatesUnit], { timeout: patience });
+    // It takes minutes, and starts the other one at its end; nobody waits for it.
+    if (changed.includes(acmePlanFile))
+      await system.run('systemctl', ['restart', '--no-block', 'pi-gateway-acme.service']);
   },
 };
 
@@ -106,7 +111,12 @@ async function filesOf(
   const authorities = Object.entries(proxy.services).flatMap(([name, { ca }]) =>
     ca === undefined ? [] : [[upstreamCaFile(name), ca] as const],
   );
-  return { [configFile]: renderProxy(sites, facts), ...Object.fromEntries(authorities) };
+  const plan = planOf(proxy, sites);
+  return {
+    [configFile]: renderProxy(sites, facts),
+    ...(facts.acme ? { [acmePlanFile]: plan ? `${JSON.stringify(plan, null, 2)}\n` : null } : {}),
+    ...Object.fromEntries(authorities),
+  };
 }
 
 /** Before any file is there: with the API's certificate for all, and the authorities in a folder of the test. */

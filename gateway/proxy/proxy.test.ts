@@ -42,7 +42,7 @@ beforeAll(async () => {
   slow = await proxy.serve((request, response) => {
     if (request.url !== '/long') return void response.end('short');
     response.write('begun ');
-    setTimeout(() => response.end('ended'), 4000);
+    setTimeout(() => response.end('ended'), 2500);
   });
   await proxy.settings(yaml());
   // 65 days ago: what was issued then is to be renewed by now.
@@ -240,7 +240,7 @@ describe('a renewal', () => {
     let done = 0;
     let isOver = false;
     const hammer = Promise.all(
-      Array.from({ length: 4 }, async () => {
+      Array.from({ length: 2 }, async () => {
         while (!isOver) {
           const answer = await status('https://slow.home.arpa/', '--http1.1');
           if (answer === '200') done += 1;
@@ -249,7 +249,7 @@ describe('a renewal', () => {
       }),
     );
     await new Promise((resolve) => setTimeout(resolve, 500));
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 2; i++) {
       await proxy.reconcile(Date.now() + i);
       await proxy.system.run('systemctl', ['reload-or-restart', 'pi-gateway-proxy.service']);
     }

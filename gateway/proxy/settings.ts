@@ -118,11 +118,6 @@ const acme = z
     wait_seconds: whole(30, 0, 600, 'seconds').describe(
       'From the record in DNS until the CA is told to look',
     ),
-    ca: z
-      .string()
-      .superRefine(refuseUnlessCertificates)
-      .optional()
-      .describe('Certificates (PEM) to trust for a CA of your own'),
   })
   .optional()
   .describe('Certificates of a public CA, proven in DNS through your dynamic DNS provider');
