@@ -47,6 +47,10 @@ const areas: readonly { commands: readonly string[]; load(): Promise<AddCommands
     load: async () => (await import('./backup/command.ts')).addBackupCommands,
   },
   {
+    commands: ['desktop'],
+    load: async () => (await import('./desktop/command.ts')).addDesktopCommands,
+  },
+  {
     commands: ['net'],
     load: async () => (await import('./tuning/command.ts')).addNetCommands,
   },

@@ -15,6 +15,7 @@ export const areas = [
   'containers',
   'ddns',
   'extensions',
+  'desktop',
   'firewall',
   'logs',
   'metrics',

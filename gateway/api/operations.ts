@@ -3,6 +3,7 @@ import { backupOperations } from '../backup/operations.ts';
 import { complianceOperations } from '../compliance/operations.ts';
 import { containersOperations } from '../containers/operations.ts';
 import { ddnsOperations } from '../ddns/operations.ts';
+import { desktopOperations } from '../desktop/operations.ts';
 import { extensionsOperations } from '../extensions/operations.ts';
 import { firewallOperations } from '../firewall/operations.ts';
 import { logsOperations } from '../logs/operations.ts';
@@ -33,6 +34,7 @@ export const operations = [
   ...containersOperations,
   ...certificateOperations,
   ...ddnsOperations,
+  ...desktopOperations,
   ...proxyOperations,
   ...extensionsOperations,
   ...logsOperations,

@@ -5,6 +5,7 @@ import { complianceVerbs } from '../compliance/verbs.ts';
 import { containersVerbs } from '../containers/verbs.ts';
 import { ddnsVerbs } from '../ddns/verbs.ts';
 import { extensionVerbs } from '../extensions/verbs.ts';
+import { desktopVerbs } from '../desktop/verbs.ts';
 import { firewallVerbs } from '../firewall/verbs.ts';
 import { certificateVerbs } from '../pki/verbs.ts';
 import { routerVerbs } from '../portmap/verbs.ts';
@@ -29,6 +30,7 @@ export const verbs = {
   ...containersVerbs,
   ...certificateVerbs,
   ...ddnsVerbs,
+  ...desktopVerbs,
   ...proxyVerbs,
   ...extensionVerbs,
   ...secretsVerbs,
