@@ -1,10 +1,10 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { at, readIfThere, type System, writeDurably } from '../../firstboot/system.ts';
+import { at, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import type { PinnedImage } from './app.ts';
 import { type Owner, podman } from './owner.ts';
-import { appsFolder, archivesFolder } from './places.ts';
+import { archivesFolder } from './places.ts';
 import { imageDigest, imageReference } from './template.ts';
 
 /**
@@ -12,13 +12,17 @@ import { imageDigest, imageReference } from './template.ts';
  * registry that their name says.
  */
 
-/** Archives that were loaded, by name, size and time: each once. */
-const loadedFile = `${appsFolder}/archives.json`;
-
 /** The image as a unit names it: what was looked at is what runs. */
 export function pinnedName({ reference, digest }: PinnedImage): string {
   return `${reference.replace(/:[^:/]+$/, '')}@${digest}`;
 }
+
+/**
+ * A name of ours beside the image's own: when a newer one takes that, the old one is still found by name and digest,
+ * and is there for a roll-back.
+ */
+const keptName = ({ reference, digest }: PinnedImage): string =>
+  `${reference.replace(/:[^:/]+$/, '')}:pi-gateway-${digest.slice('sha256:'.length, 'sha256:'.length + 16)}`;
 
 /**
  * @param how `newest` asks the registry even if there is one of the name; where no registry answers, what is
@@ -30,10 +34,33 @@ export async function resolveImage(
   wanted: { reference: string; digest: string | null },
   how: 'there' | 'newest',
 ): Promise<PinnedImage> {
-  const { reference, digest } = wanted;
+  const found = await findImage(system, owner, wanted, how);
+  await podman(owner, 'tag', pinnedName(found), keptName(found));
+  return found;
+}
+
+/** Forgets images that are not among those to keep; one that a container still has stays. */
+export async function dropImages(
+  owner: Owner,
+  images: readonly PinnedImage[],
+  keep: readonly PinnedImage[],
+): Promise<void> {
+  const kept = new Set(keep.flatMap((one) => [keptName(one), one.reference]));
+  const names = images.flatMap((one) => [keptName(one), one.reference]);
+  for (const name of new Set(names.filter((one) => !kept.has(one))))
+    await podman(owner, 'rmi', '--ignore', name).catch(() => '');
+}
+
+async function findImage(
+  system: System,
+  owner: Owner,
+  { reference, digest }: { reference: string; digest: string | null },
+  how: 'there' | 'newest',
+): Promise<PinnedImage> {
   const name = digest === null ? reference : pinnedName({ reference, digest });
-  await loadArchives(system, owner);
-  const there = await digestOf(owner, name);
+  let there = await digestOf(owner, name);
+  if (there === undefined && (await loadArchives(system, owner)))
+    there = await digestOf(owner, name);
   if (there !== undefined && (how === 'there' || digest !== null))
     return { reference, digest: digest ?? there };
   try {
@@ -62,34 +89,16 @@ async function digestOf(owner: Owner, name: string): Promise<string | undefined>
   return parsed.success ? parsed.data : undefined;
 }
 
-/** Loads what the image of the device brought, once. @returns names of images. */
-async function loadArchives(system: System, owner: Owner): Promise<string[]> {
+/** Loads what the image of the device brought. @returns whether there was anything. */
+async function loadArchives(system: System, owner: Owner): Promise<boolean> {
   const folder = at(system, archivesFolder);
-  const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
-  const known = new Set(listOf(await readIfThere(at(system, loadedFile))));
-  const names: string[] = [];
-  for (const file of files.filter((one) => one.endsWith('.tar')).sort()) {
-    const path = join(folder, file);
-    const { size, mtimeMs } = await stat(path);
-    const key = `${file} ${size} ${Math.round(mtimeMs / 1000)}`;
-    if (known.has(key)) continue;
-    names.push(...(await loadImage(owner, path)));
-    known.add(key);
-    await writeDurably(at(system, loadedFile), `${JSON.stringify([...known])}\n`, 0o600);
-  }
-  return names;
-}
-
-function listOf(text: string | undefined): string[] {
-  try {
-    const value: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
-  } catch {
-    return [];
-  }
+  const archives = names.filter((one) => one.endsWith('.tar')).sort();
+  for (const file of archives) await loadImage(owner, join(folder, file));
+  return archives.length > 0;
 }
 
 /**

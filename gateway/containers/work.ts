@@ -19,7 +19,7 @@ import {
 } from './app.ts';
 import { needTemplate } from './catalog.ts';
 import { needFacts } from './facts.ts';
-import { pinnedName, resolveImage } from './images.ts';
+import { dropImages, pinnedName, resolveImage } from './images.ts';
 import { applyOptions } from './options.ts';
 import { type Owner, ownerOf, podman, userSystemctl } from './owner.ts';
 import { filesFolder, owner as ownerUser, quadletFolder, secretMaps } from './places.ts';
@@ -189,6 +189,10 @@ async function changeApp(
   await writeState(system, state);
   // Opened when it is well.
   await loadPorts(system);
+  await dropImages(owner, imagesOf(before), [
+    ...imagesOf(state),
+    ...(await imagesOfOthers(system, app)),
+  ]);
   return { state, outcome: { state: 'done', message: '' } };
 }
 
@@ -224,6 +228,18 @@ const namesOf = (images: Images): Record<string, string> =>
 
 const sameImages = (a: Images, b: Images): boolean =>
   JSON.stringify(namesOf(a)) === JSON.stringify(namesOf(b));
+
+/** Those that it runs, and those that a roll-back needs. */
+const imagesOf = ({ images, previous }: AppState): PinnedImage[] => [
+  ...Object.values(images),
+  ...Object.values(previous ?? {}),
+];
+
+async function imagesOfOthers(system: System, app: string): Promise<PinnedImage[]> {
+  const others = (await appNames(system)).filter((one) => one !== app);
+  const states = await Promise.all(others.map((one) => readState(system, one)));
+  return states.flatMap(imagesOf);
+}
 
 // ---- Files
 
@@ -326,7 +342,7 @@ async function removeApp(
   if (wanted.volumes && state.volumes.length > 0)
     await podman(owner, 'volume', 'rm', '--force', ...state.volumes);
   await forgetApp(system, app);
-  await podman(owner, 'image', 'prune', '--force', '--all').catch(() => '');
+  await dropImages(owner, imagesOf(state), await imagesOfOthers(system, app));
   if ((await appNames(system)).length === 0)
     await system.run('loginctl', ['disable-linger', ownerUser.name]).catch(() => '');
 }
