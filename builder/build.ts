@@ -11,6 +11,7 @@ import { openSession, type Session } from './chroot/session.ts';
 import { gatewayConfig } from './config/gateway.ts';
 import type { Config } from './config/schema.ts';
 import { BuildError, exitCode, messageOf } from './errors.ts';
+import { refuseReplaced } from './extension/extension.ts';
 import { BuildHost } from './host.ts';
 import { assembleImage } from './image/assemble.ts';
 import { readImageRecord, writeImageRecord } from './image/record.ts';
@@ -431,11 +432,13 @@ export async function prepareStages(
   cache: string,
 ): Promise<PreparedStage[]> {
   const bundles = new Bundles(join(cache, 'bundles'));
-  return await Promise.all(
+  const prepared = await Promise.all(
     stages.map((stage) =>
       prepareStage(root, stage, config.stages[stage.definition.name], config, bundles),
     ),
   );
+  refuseReplaced(prepared);
+  return prepared;
 }
 
 async function makeTools(b: Build): Promise<Tools> {

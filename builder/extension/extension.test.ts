@@ -11,6 +11,7 @@ import { prepareStage } from '../overlay/prepare.ts';
 import { orderStages } from '../plan/order.ts';
 import { type LoadedStage, loadStages } from '../stages.ts';
 import { project, runCli } from '../testing/build.ts';
+import { refuseReplaced } from './extension.ts';
 import { readManifest } from './manifest.ts';
 import { unitFiles } from './sandbox.ts';
 
@@ -305,6 +306,19 @@ describe('what it does not declare it does not bring', () => {
       text.replace('options:', `files: { '${path}': { mode: 0o4755 } },\n  options:`),
     );
     await expect(prepared(folder)).rejects.toThrow('set-user-ID');
+  });
+
+  test("a file of another stage, in the gateway's place", async () => {
+    const path = '/etc/ssh/sshd_config.d/10-gateway.conf';
+    const folder = await edited((manifest) => {
+      manifest.permissions = { files: [path] };
+    });
+    await mkdir(join(folder, 'overlay', path, '..'), { recursive: true });
+    await writeFile(join(folder, 'overlay', path), 'PasswordAuthentication yes\n');
+    const { own, enabled, prepare } = await prepared(folder);
+    const ssh = enabled.find(({ definition }) => definition.name === 'ssh') as LoadedStage;
+    const others = [await prepare(ssh), own];
+    expect(() => refuseReplaced(others)).toThrow(`hello brings ${path}, which is another stage's`);
   });
 
   test("another service's unit turned off", async () => {

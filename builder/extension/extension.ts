@@ -135,6 +135,28 @@ export function enforce(
     });
 }
 
+/**
+ * Refuses extensions that bring a file which another stage has: the gateway's own would be another's, unseen.
+ * @throws BuildError with the place in the manifest.
+ */
+export function refuseReplaced(
+  prepared: readonly { stage: { extension?: Extension }; files: readonly { path: string }[] }[],
+): void {
+  for (const [index, { stage, files }] of prepared.entries()) {
+    const { extension } = stage;
+    if (!extension) continue;
+    const others = new Set(
+      prepared.flatMap((one, other) => (other === index ? [] : one.files.map(({ path }) => path))),
+    );
+    const twin = files.find(({ path }) => others.has(path));
+    if (twin)
+      throw manifestError(extension.source, ['permissions', 'files'], {
+        message: `The extension ${extension.manifest.name} brings ${twin.path}, which is another stage's`,
+        fix: 'Name it otherwise; files that programs read beside theirs (….d/) can be added',
+      });
+  }
+}
+
 /** What the builder makes of the manifest for the device; the program is bundled elsewhere. */
 export function generatedFiles(
   { manifest, source, build }: Extension,

@@ -76,7 +76,8 @@ function exchange(
       headers: {
         host: 'extension',
         connection: 'close',
-        'x-gateway-user': user,
+        // Names of tokens may have letters that no header has: RFC 9110 §5.5.
+        'x-gateway-user': encodeURIComponent(user),
         'x-gateway-role': role,
         ...(text === undefined
           ? {}
