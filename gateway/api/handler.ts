@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
 import type * as z from 'zod';
 import type { Helper } from '../helper/protocol.ts';
 import type { Actor } from '../helper/verb.ts';
@@ -419,7 +420,12 @@ function actorOf({ principal, address }: Context, door: Door): Actor {
 }
 
 function clientAddress(request: IncomingMessage): string {
-  return (request.socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '').slice(0, 64);
+  const peer = (request.socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
+  // The proxy on this device, which tells who asks and lets nobody else say it (gateway/proxy/render.ts).
+  // Whoever else runs programs here could come from any of 16 million addresses of loopback anyway.
+  const told = request.headers['x-forwarded-for'];
+  if (peer === '127.0.0.1' && typeof told === 'string' && isIP(told) !== 0) return told;
+  return peer.slice(0, 64);
 }
 
 /** For the journal: without the query. */

@@ -12,6 +12,7 @@ import { AccountView } from './views/account.tsx';
 import { AlertsView } from './views/alerts.tsx';
 import { AuditView } from './views/audit.tsx';
 import { BackupView } from './views/backup.tsx';
+import { CertificatesView } from './views/certificates.tsx';
 import { ChartsView } from './views/charts.tsx';
 import { ComplianceView } from './views/compliance.tsx';
 import { ConfigView } from './views/config.tsx';
@@ -42,6 +43,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
   vpn: { title: 'VPN', icon: 'vpn', show: VpnView },
   firewall: { title: 'Firewall', icon: 'firewall', show: FirewallView },
   ddns: { title: 'Dynamic DNS', icon: 'globe', show: DdnsView },
+  names: { title: 'Services by name', icon: 'key', show: CertificatesView, stage: 'proxy' },
   services: { title: 'Services', icon: 'services', show: ServicesView },
   updates: { title: 'Updates', icon: 'update', show: UpdatesView },
   extensions: { title: 'Extensions', icon: 'add', show: ExtensionsView },
@@ -55,7 +57,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
 
 const groups: readonly (readonly [string, readonly string[]])[] = [
   ['At a glance', ['overview', 'charts', 'alerts']],
-  ['Network', ['vpn', 'firewall', 'ddns']],
+  ['Network', ['vpn', 'firewall', 'ddns', 'names']],
   ['Device', ['services', 'updates', 'backup', 'extensions', 'config', 'logs']],
   ['Security', ['compliance', 'audit', 'account']],
 ];

@@ -5,7 +5,11 @@ import { Button, Note, ProblemNote, say, useAction } from '../ui/parts.tsx';
 import type { Client } from './vpn.tsx';
 
 /** Gives the browser a file to keep. */
-export function download(name: string, content: string, type = 'text/plain'): void {
+export function download(
+  name: string,
+  content: string | Uint8Array<ArrayBuffer>,
+  type = 'text/plain',
+): void {
   const url = URL.createObjectURL(new Blob([content], { type }));
   const anchor = document.createElement('a');
   anchor.href = url;
