@@ -35,6 +35,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     });
   });
   project.provide('probes', await probesTree(resolve(root, config.paths.cache), config.debian));
+  project.provide('image', image);
   const lab = await openLab({ image, zones: zonesOf(config.stages.firewall) });
   project.provide('lab', lab.facts);
   return lab.close;

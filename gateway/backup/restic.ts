@@ -53,7 +53,7 @@ const words: readonly (readonly [ResticTrouble, RegExp])[] = [
   ['locked', /repository is already locked|unable to create lock in backend/i],
   [
     'refused',
-    /permission denied|access denied|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|403 Forbidden|host key verification failed|remote host identification has changed|authentication failed|logon failure/i,
+    /permission denied|access denied|AccessDenied|InvalidAccessKeyId|access key|SignatureDoesNotMatch|request signature|403 Forbidden|host key verification failed|remote host identification has changed|authentication failed|logon failure/i,
   ],
   [
     'unreachable',
@@ -70,6 +70,7 @@ export function troubleOf({ code, stderr }: Pick<Ran, 'code' | 'stderr'>): Resti
   const known = codes[code];
   if (known) return known;
   const found = words.find(([, form]) => form.test(stderr))?.[0];
+  if (/specified bucket does not exist/i.test(stderr)) return 'absent';
   const isAbsent =
     /Is there a repository at the following location/.test(stderr) &&
     /no such file or directory|file does not exist|key does not exist|bucket does not exist|NoSuchKey|NoSuchBucket/i.test(
@@ -77,6 +78,13 @@ export function troubleOf({ code, stderr }: Pick<Ran, 'code' | 'stderr'>): Resti
     );
   return isAbsent && (found === undefined || found === 'damaged') ? 'absent' : (found ?? 'other');
 }
+
+/**
+ * What restic 0.18 says again and again for a quarter of an hour, and what another try within it does not change: the
+ * next is within the hour.
+ */
+const final =
+  /specified bucket does not exist|access ?denied|access key|signature|connection refused|no such host|no route to host|network is unreachable/i;
 
 const fixes: Readonly<Record<ResticTrouble, (name: string) => string>> = {
   absent: (name) =>
@@ -101,13 +109,9 @@ export function reasonOf(stderr: string): string {
     const text = messageOf(line).trim();
     return text === '' || /^(Is there a repository|please note)/i.test(text) ? [] : [text];
   });
-  const fatal = lines.findLast((line) => /^Fatal:/.test(line));
+  const fatal = lines.findLast((line) => /^(Fatal|panic):/.test(line));
   const last = (fatal ?? lines.at(-1) ?? 'restic said nothing').replace(/^Fatal: /, '');
-  // What ssh says tells more than that its session has ended.
-  const ssh = lines.findLast(
-    (line) => line.startsWith('subprocess ssh: ') && !/^subprocess ssh: @/.test(line),
-  );
-  return [ssh?.replace('subprocess ssh: ', ''), last].filter(Boolean).join(': ').slice(0, 400);
+  return last.slice(0, 400);
 }
 
 function messageOf(line: string): string {
@@ -124,6 +128,21 @@ function messageOf(line: string): string {
   } catch {
     return line;
   }
+}
+
+/** What a program of a backup has died of, for people. */
+export function troubleWith(
+  { name, location }: Pick<Repository, 'name' | 'location'>,
+  ran: Pick<Ran, 'code' | 'stderr'>,
+  what = 'restic',
+): ResticError {
+  const trouble = troubleOf(ran);
+  const reason =
+    ran.code === -1 && ran.stderr === ''
+      ? `${what} was killed, or is not there`
+      : reasonOf(ran.stderr);
+  const full = trouble === 'full' ? 'there is no room left: ' : '';
+  return new ResticError(trouble, `${name} (${location}): ${full}${reason}`, fixes[trouble](name));
 }
 
 export const snapshot = z.object({
@@ -166,24 +185,15 @@ export class Restic {
   }
 
   error(ran: Ran, what = 'restic'): ResticError {
-    const trouble = troubleOf(ran);
-    const { name, location } = this.repository;
-    const reason =
-      ran.code === -1 && ran.stderr === ''
-        ? `${what} was killed, or is not there`
-        : reasonOf(ran.stderr);
-    const full = trouble === 'full' ? 'there is no room left: ' : '';
-    return new ResticError(
-      trouble,
-      `${name} (${location}): ${full}${reason}`,
-      fixes[trouble](name),
-    );
+    return troubleWith(this.repository, ran, what);
   }
 
   /** The repository's own id; undefined if there is none. @throws ResticError for all else. */
   async id(): Promise<string | undefined> {
-    // A server that does not answer restic asks for a quarter of an hour.
-    const ran = await this.try(['cat', 'config', '--no-lock'], { timeout: 120_000 });
+    const ran = await this.try(['cat', 'config', '--no-lock'], {
+      timeout: 120_000,
+      stopWhen: final,
+    });
     if (ran.code !== 0 && troubleOf(ran) === 'absent') return undefined;
     if (ran.code !== 0) throw this.error(ran);
     return (JSON.parse(ran.stdout) as { id: string }).id;

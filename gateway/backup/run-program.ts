@@ -9,6 +9,8 @@ export type ProgramOptions = {
   input?: string;
   /** Milliseconds until it is killed; none unless said: systemd ends the whole unit. */
   timeout?: number;
+  /** Kills it when it says this on standard error. */
+  stopWhen?: RegExp;
   /** Given each line of standard output, in place of keeping it. */
   onLine?: (line: string) => void;
 };
@@ -25,7 +27,7 @@ const keptOutput = 32 * 1024 * 1024;
 
 export const runProgram: RunProgram = (command, args, options = {}) =>
   new Promise((resolve) => {
-    const { env = {}, cwd, input = '', timeout, onLine } = options;
+    const { env = {}, cwd, input = '', timeout, stopWhen, onLine } = options;
     const child = spawn(command, [...args], {
       env: { PATH: process.env.PATH ?? '/usr/sbin:/usr/bin', LC_ALL: 'C.UTF-8', ...env },
       ...(cwd === undefined ? {} : { cwd }),
@@ -43,6 +45,7 @@ export const runProgram: RunProgram = (command, args, options = {}) =>
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-65_536);
+      if (stopWhen?.test(stderr)) child.kill('SIGKILL');
     });
     child.once('error', (error) => resolve({ code: -1, stdout, stderr: error.message }));
     child.once('close', (code) => {

@@ -2,7 +2,7 @@ import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
-import type { Repository } from './restic.ts';
+import { type Repository, troubleWith } from './restic.ts';
 import type { BackupSettings, Target, TargetOf } from './settings.ts';
 import { nameOf } from './settings.ts';
 import { sshPrivateKey, sshSeed } from './ssh-key.ts';
@@ -283,16 +283,21 @@ async function openSftp(o: Opening<TargetOf<'sftp'>>): Promise<Omit<Opened, 'loc
     ServerAliveCountMax: '4',
     ControlMaster: 'no',
   };
-  const command = [
-    ...['ssh', '-F', 'none', '-p', String(target.port), '-l', target.user],
+  const args = [
+    ...['-F', 'none', '-p', String(target.port), '-l', target.user],
     ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
     ...[target.host, '-s', 'sftp'],
   ];
+  // Without it, what ssh has against the server is lost: restic 0.18 says that its session has ended, and no more.
+  await system.run('ssh', args, { timeout: 90_000 }).catch((error: unknown) => {
+    const stderr = error instanceof Error ? error.message.replace(/^ssh failed: /, '') : '';
+    throw troubleWith({ name: nameOf(target), location: locationOf(target) }, { code: 1, stderr });
+  });
   // restic splits it at blanks; no value has any: fields.ts, and the folder is ours.
   if (at(system, place).includes(' ')) throw new Error(`${place} has a blank in its name`);
   return {
     url: `sftp:${target.user}@${bracketed(target.host)}:${target.path}`,
-    args: ['-o', `sftp.command=${command.join(' ')}`],
+    args: ['-o', `sftp.command=${['ssh', ...args].join(' ')}`],
   };
 }
 

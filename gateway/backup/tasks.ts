@@ -285,14 +285,11 @@ export async function refuseWithoutRoom(
   found: Snapshot,
   folder: string,
 ): Promise<void> {
-  const ran = await restic.run([
-    'stats',
-    '--mode',
-    'restore-size',
-    '--json',
-    '--no-lock',
-    found.id,
+  const ran = await restic.try([
+    ...['stats', '--mode', 'restore-size', '--json', '--no-lock', found.id],
   ]);
+  // Of a damaged snapshot it tells nothing (restic 0.18 even panics); the restore then says what is wrong.
+  if (ran.code !== 0) return;
   const needed = (JSON.parse(ran.stdout) as { total_size: number }).total_size;
   const { bavail, bsize } = await statfs(folder);
   // Something for the rest of the gateway.

@@ -133,10 +133,11 @@ export class TestGateway {
         return '';
       case 'findfs':
         throw new Error('findfs: unable to resolve it');
+      case 'ssh':
       case 'ssh-keygen': {
-        const child = exec(command, args);
-        if (input !== undefined) child.child.stdin?.end(input);
-        return (await child).stdout;
+        const ran = await runProgram(command, args, { input: input ?? '' });
+        if (ran.code !== 0) throw new Error(`${command} failed: ${ran.stderr}`);
+        return ran.stdout;
       }
       default:
         return '';
