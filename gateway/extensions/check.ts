@@ -10,8 +10,8 @@ import {
 import type { Systemd } from '../monitor/checks/units.ts';
 import type { Files } from '../monitor/files.ts';
 import { askExtension } from './ask.ts';
-import { offFile } from './installed.ts';
-import { incompatibility, type Manifest, manifestFolder, manifestSchema } from './manifest.ts';
+import { installedIn, offFile } from './installed.ts';
+import { type Manifest, manifestFolder } from './manifest.ts';
 import { unitsOf } from './units.ts';
 
 /** Milliseconds: who is well says so at once. */
@@ -23,28 +23,37 @@ export const healthSchema = z.strictObject({
   text: z.string().max(300),
 });
 
-/** Extensions of the image with something to look at. */
-export function watchedExtensions(files: Files): Manifest[] {
-  return files.names(manifestFolder).flatMap((file) => {
-    const text = files.text(`${manifestFolder}/${file}`);
-    if (text === undefined || !file.endsWith('.json')) return [];
-    try {
-      const { manifest } = JSON.parse(text) as { manifest?: { apiVersion?: unknown } };
-      // One of another version runs nothing that this gateway may judge; the list of extensions tells of it.
-      if (incompatibility(manifest?.apiVersion) !== undefined) return [];
-      const parsed = manifestSchema.safeParse(manifest);
-      return parsed.success && parsed.data.service ? [parsed.data] : [];
-    } catch {
-      return [];
-    }
-  });
+/** What there is to look at of the image's extensions, and the units that are asked for. */
+export function extensionChecks(
+  files: Files,
+  systemd: Systemd,
+  every: number,
+): { units: readonly string[]; checks: readonly CheckDefinition[] } {
+  const { extensions, refused } = installedIn(
+    files.names(manifestFolder).map((file) => [file, files.text(`${manifestFolder}/${file}`)]),
+  );
+  const watched = extensions.filter(({ manifest }) => manifest.service);
+  return {
+    units: watched.flatMap(({ manifest }) => [...unitsOf(manifest).all]),
+    checks: [
+      ...watched.map(({ manifest }) => extensionCheck(files, systemd, manifest, every)),
+      ...refused.map(({ name, problem, fix }) => ({
+        id: `extension:${name}`,
+        title: `Extension ${name}`,
+        needs: [],
+        every,
+        confirm: 1,
+        look: async () => warning(`${problem}. ${fix}`),
+      })),
+    ],
+  };
 }
 
 /**
  * By what systemd says and, while it runs, by its own word. It is never the gateway that fails with it, so it
  * deserves a look and no more.
  */
-export function extensionCheck(
+function extensionCheck(
   files: Files,
   systemd: Systemd,
   manifest: Manifest,

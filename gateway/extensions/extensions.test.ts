@@ -10,7 +10,7 @@ import { TestApi } from '../api/testing.ts';
 import type { Systemd } from '../monitor/checks/units.ts';
 import { Files } from '../monitor/files.ts';
 import { readServices } from '../services/units.ts';
-import { extensionCheck, watchedExtensions } from './check.ts';
+import { extensionChecks } from './check.ts';
 import { addVerbCommands } from './command.ts';
 import { manifestFolder } from './manifest.ts';
 import { routeOperations } from './routes.ts';
@@ -468,11 +468,10 @@ describe('monitoring', () => {
       }),
     }) as unknown as Systemd;
 
-  function look(service: string, sub?: string) {
+  async function look(service: string, sub?: string, name = 'hello') {
     const files = new Files(gateway.folder);
-    const hello = watchedExtensions(files).find(({ name }) => name === 'hello');
-    if (!hello) throw new Error('hello is not watched');
-    return extensionCheck(files, states(service, sub), hello, 30).look();
+    const { checks } = extensionChecks(files, states(service, sub), 30);
+    return await checks.find(({ id }) => id === `extension:${name}`)?.look();
   }
 
   test('an extension is one of the services', async () => {
@@ -491,13 +490,21 @@ describe('monitoring', () => {
     });
   });
 
+  test('tells of one that this gateway cannot run', async () => {
+    await put('late', { apiVersion: 9, name: 'late' });
+    expect(await look('active', 'running', 'late')).toMatchObject({
+      health: 'warning',
+      detail: expect.stringContaining('version 9 of the extension API'),
+    });
+    await rm(join(gateway.folder, manifestFolder, 'late.json'));
+  });
+
   test('its failure deserves a look: it is never the gateway that failed', async () => {
     expect(await look('failed', 'failed')).toMatchObject({ health: 'warning' });
     expect(await look('activating', 'auto-restart')).toMatchObject({ health: 'warning' });
     for (const service of services) await service.end();
     services = [];
-    const { health, detail } = await look('active');
-    expect({ health, detail }).toMatchObject({
+    expect(await look('active')).toMatchObject({
       health: 'warning',
       detail: expect.stringContaining('does not answer'),
     });

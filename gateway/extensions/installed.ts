@@ -25,38 +25,52 @@ export async function readInstalled(system: System): Promise<Installed> {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
-  const found = await Promise.all(
-    files.toSorted().flatMap((file) => {
-      const name = nameOfFile.exec(file)?.[1];
-      return name === undefined ? [] : [readOne(join(folder, file), name)];
-    }),
+  return installedIn(
+    await Promise.all(
+      files.map(async (file): Promise<[string, string | undefined]> => {
+        const text = await readFile(join(folder, file), 'utf8').catch(() => undefined);
+        return [file, text];
+      }),
+    ),
   );
+}
+
+/** The same of names of files and their texts. */
+export function installedIn(
+  files: readonly (readonly [file: string, text: string | undefined])[],
+): Installed {
+  const found = files
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([file, text]) => {
+      const name = nameOfFile.exec(file)?.[1];
+      return name === undefined ? [] : [installed(name, text)];
+    });
   return {
     extensions: found.filter((one) => 'manifest' in one),
     refused: found.filter((one) => 'problem' in one),
   };
 }
 
-async function readOne(path: string, name: string): Promise<Extension | Refused> {
-  let text: { manifest?: { apiVersion?: unknown }; build?: BuildFacts };
+function installed(name: string, text: string | undefined): Extension | Refused {
+  let given: { manifest?: { apiVersion?: unknown }; build?: BuildFacts } | null;
   try {
-    text = JSON.parse(await readFile(path, 'utf8')) as typeof text;
+    given = JSON.parse(text ?? '') as typeof given;
   } catch {
     return damaged(name, 'is no JSON');
   }
-  const other = incompatibility(text.manifest?.apiVersion);
+  const other = incompatibility(given?.manifest?.apiVersion);
   if (other !== undefined)
     return {
       name,
       problem: `The extension ${name} ${other}`,
       fix: 'Build an image with a release of the extension for this gateway, or leave it out of gateway.yaml',
     };
-  const parsed = manifestSchema.safeParse(text.manifest);
+  const parsed = manifestSchema.safeParse(given?.manifest);
   if (!parsed.success) return damaged(name, parsed.error.issues[0]?.message ?? 'is none');
   if (parsed.data.name !== name) return damaged(name, 'is of another extension');
   return {
     manifest: parsed.data,
-    build: { code: text.build?.code === true, runs: text.build?.runs === true },
+    build: { code: given?.build?.code === true, runs: given?.build?.runs === true },
   };
 }
 

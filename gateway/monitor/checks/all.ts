@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
-import { extensionCheck, watchedExtensions } from '../../extensions/check.ts';
-import { unitsOf } from '../../extensions/units.ts';
+import { extensionChecks } from '../../extensions/check.ts';
 import { portIn, serverStateFile } from '../../vpn/server-state.ts';
 import type { Files } from '../files.ts';
 import type { Image } from '../image.ts';
@@ -75,11 +74,8 @@ export function allChecks(parts: CheckParts): CheckDefinition[] {
       optional: false,
     })),
   ].filter(({ unit }) => !settings.ignore.includes(`unit:${unit}`));
-  const extensions = watchedExtensions(files);
-  const names = [
-    ...watched.map(({ unit }) => unit),
-    ...extensions.flatMap((one) => [...unitsOf(one).all]),
-  ];
+  const extensions = extensionChecks(files, systemd, intervals.checks);
+  const names = [...watched.map(({ unit }) => unit), ...extensions.units];
   systemd.watch(names);
   const checks = [
     ...watched.map((unit) => unitCheck(systemd, unit, intervals.system)),
@@ -105,7 +101,7 @@ export function allChecks(parts: CheckParts): CheckDefinition[] {
     parts.clock.check(settings.time_server, intervals.checks),
     ddnsCheck(files, intervals.slow, parts.now),
     updatesCheck(files, Math.max(300, intervals.slow), parts.now),
-    ...extensions.map((one) => extensionCheck(files, systemd, one, intervals.checks)),
+    ...extensions.checks,
     ...settings.checks.flatMap((check) => ownCheck(parts, check) ?? []),
   ].filter(({ id }) => !settings.ignore.includes(id));
   const ids = new Set(checks.map(({ id }) => id));
