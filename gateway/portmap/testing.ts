@@ -114,37 +114,14 @@ export class Home {
   }
 
   /** Debian's miniupnpd on the router. @param lines further ones of its configuration. */
-  async miniupnpd(lines: readonly string[] = []): Promise<Running> {
-    const file = join(this.root, 'miniupnpd.conf');
-    await writeFile(
-      file,
-      [
-        'ext_ifname=ext',
-        'listening_ip=lan',
-        'ipv6_disable=no',
-        'http_port=0',
-        'system_uptime=yes',
-        'secure_mode=yes',
-        'min_lifetime=120',
-        'max_lifetime=86400',
-        'uuid=06f14a55-13fb-432d-9c9f-5cd659a769a3',
-        'upnp_table_name=miniupnpd',
-        'upnp_nat_table_name=miniupnpd',
-        'upnp_forward_chain=miniupnpd',
-        'upnp_nat_chain=prerouting_miniupnpd',
-        'upnp_nat_postrouting_chain=postrouting_miniupnpd',
-        ...lines,
-        'allow 1024-65535 0.0.0.0/0 1024-65535',
-        'deny 0-65535 0.0.0.0/0 0-65535',
-        '',
-      ].join('\n'),
-    );
-    await this.router.run('nft', ['-f', '-'], { input: tables });
-    const server = this.router.start('miniupnpd', ['-d', '-f', file, '-P', join(this.root, 'pid')]);
-    await server
-      .said(/Listening for NAT-PMP|listening on port|HTTP listening/i, 10)
-      .catch(() => undefined);
-    return server;
+  miniupnpd(lines: readonly string[] = []): Promise<Running> {
+    return startMiniupnpd({
+      host: this.router,
+      folder: this.root,
+      outer: 'ext',
+      inner: 'lan',
+      lines,
+    });
   }
 
   /** A router that does what no router should: hostile-main.ts has the kinds. */
@@ -194,14 +171,52 @@ export async function up(host: LabHost): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 200));
 }
 
+/** Runs Debian's miniupnpd on a host that is a router, between two of its interfaces. */
+export async function startMiniupnpd(o: {
+  host: LabHost;
+  folder: string;
+  outer: string;
+  inner: string;
+  lines: readonly string[];
+}): Promise<Running> {
+  const file = join(o.folder, 'miniupnpd.conf');
+  await writeFile(
+    file,
+    [
+      `ext_ifname=${o.outer}`,
+      `listening_ip=${o.inner}`,
+      'ipv6_disable=no',
+      'http_port=0',
+      'system_uptime=yes',
+      'secure_mode=yes',
+      'min_lifetime=120',
+      'max_lifetime=86400',
+      'uuid=06f14a55-13fb-432d-9c9f-5cd659a769a3',
+      'upnp_table_name=miniupnpd',
+      'upnp_nat_table_name=miniupnpd',
+      'upnp_forward_chain=miniupnpd',
+      'upnp_nat_chain=prerouting_miniupnpd',
+      'upnp_nat_postrouting_chain=postrouting_miniupnpd',
+      ...o.lines,
+      'allow 1024-65535 0.0.0.0/0 1024-65535',
+      'deny 0-65535 0.0.0.0/0 0-65535',
+      '',
+    ].join('\n'),
+  );
+  await o.host.run('nft', ['-f', '-'], { input: tables(o.outer) });
+  const server = o.host.start('miniupnpd', ['-d', '-f', file, '-P', join(o.folder, 'pid')]);
+  await server.said(/Listening for NAT-PMP|HTTP listening/i, 20);
+  return server;
+}
+
 /** As Debian's /etc/miniupnpd/nft_init.sh makes them, for one table. */
-const tables = `
+const tables = (outer: string) => `
 table inet miniupnpd
 delete table inet miniupnpd
 table inet miniupnpd {
   chain forward {
     type filter hook forward priority -25; policy accept;
-    iifname "ext" jump miniupnpd
+    iifname "${outer}" jump miniupnpd
   }
   chain miniupnpd { }
   chain prerouting {
