@@ -126,7 +126,7 @@ export const proxySettings = z.strictObject({
   dashboard: z
     .boolean({ error: 'must be true or false' })
     .default(true)
-    .describe('The dashboard at https://<host name>.home.arpa/, without a port'),
+    .describe("The dashboard at https://NAME.home.arpa/ (NAME is the device's), without a port"),
   services: z
     .record(serviceName, proxyService)
     .refine((all) => Object.keys(all).length <= 100, 'must be at most 100 services')
