@@ -18,11 +18,14 @@ import { ComplianceView } from './views/compliance.tsx';
 import { ConfigView } from './views/config.tsx';
 import { DdnsView } from './views/ddns.tsx';
 import { ExtensionsView, useExtensions } from './views/extensions.tsx';
+import { DesktopView } from './views/desktop.tsx';
 import { FirewallView } from './views/firewall.tsx';
 import { ClaimView, LoginView } from './views/gate.tsx';
 import { LogsView } from './views/logs.tsx';
 import { OverviewView, useStatus } from './views/overview.tsx';
+import { RouterView } from './views/router.tsx';
 import { ServicesView } from './views/services.tsx';
+import { TuningView } from './views/tuning.tsx';
 import { UpdatesView } from './views/updates.tsx';
 import { VpnView } from './views/vpn.tsx';
 
@@ -44,6 +47,9 @@ const views: { overview: View; [name: string]: View | undefined } = {
   firewall: { title: 'Firewall', icon: 'firewall', show: FirewallView },
   ddns: { title: 'Dynamic DNS', icon: 'globe', show: DdnsView },
   names: { title: 'Services by name', icon: 'key', show: CertificatesView, stage: 'proxy' },
+  router: { title: 'Router', icon: 'forward', show: RouterView, stage: 'portmap' },
+  tuning: { title: 'Network tuning', icon: 'net', show: TuningView, stage: 'tuning' },
+  desktop: { title: 'Remote desktop', icon: 'phone', show: DesktopView, stage: 'desktop' },
   services: { title: 'Services', icon: 'services', show: ServicesView },
   updates: { title: 'Updates', icon: 'update', show: UpdatesView },
   extensions: { title: 'Extensions', icon: 'add', show: ExtensionsView },
@@ -57,7 +63,7 @@ const views: { overview: View; [name: string]: View | undefined } = {
 
 const groups: readonly (readonly [string, readonly string[]])[] = [
   ['At a glance', ['overview', 'charts', 'alerts']],
-  ['Network', ['vpn', 'firewall', 'ddns', 'names']],
+  ['Network', ['vpn', 'firewall', 'ddns', 'router', 'tuning', 'desktop', 'names']],
   ['Device', ['services', 'updates', 'backup', 'extensions', 'config', 'logs']],
   ['Security', ['compliance', 'audit', 'account']],
 ];

@@ -14,6 +14,7 @@ import type { Helper } from '../helper/protocol.ts';
 import type { KernelState } from '../kernel-state.ts';
 import type { Monitor, MonitorEvent, Series } from '../monitor/monitor.ts';
 import type { Answer } from './lib/api.ts';
+import { desktopNow, routerNow, tuningNow } from './testing-network.ts';
 
 /** What the browser tests talk to: the real API server, with a gateway behind it that is made up. */
 
@@ -654,6 +655,9 @@ function standIns(world: World): StandIn {
       );
       return undefined;
     },
+    routerGet: () => ({ ...routerNow, reached: { at: ago(300), from: '198.51.100.7' } }),
+    tuningGet: () => tuningNow,
+    desktopGet: () => desktopNow,
     ddnsGet: () => ({
       configured: true,
       running: false,
