@@ -95,12 +95,14 @@ describe('the example on the boot partition', () => {
       typeof value === 'object' && value !== null && !Array.isArray(value)
         ? Object.entries(value).map(([name, field]) => [name, keysIn(field)])
         : undefined;
-    // The keys of `ddns` differ with the provider: docs/ddns.md.
-    const { ddns, ...shape } = settingsSchema.shape;
+    // The keys of `ddns` differ with the provider, those of `restore` with the target: docs/ddns.md, docs/backups.md.
+    const { ddns, restore, ...shape } = settingsSchema.shape;
     expect(settings.ddns?.providers).toHaveLength(1);
-    expect(keysIn({ ...settings, ddns: undefined })).toEqual([
+    expect(settings.restore?.target.type).toBe('disk');
+    expect(keysIn({ ...settings, ddns: undefined, restore: undefined })).toEqual([
       ...(keysOf(z.strictObject(shape)) as unknown[]),
       ['ddns', undefined],
+      ['restore', undefined],
     ]);
   });
 });
