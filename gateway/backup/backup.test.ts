@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { run } from '../../builder/exec.ts';
 import { backupConditions } from './conditions.ts';
 import { readState } from './state.ts';
 import { backUp, checkTarget, initTarget, testTarget } from './tasks.ts';
@@ -254,6 +255,31 @@ describe('a repository', () => {
     expect(await testTarget(job, gateway.disk)).toBe(true);
   });
 });
+
+test.runIf(process.getuid?.() === 0)(
+  'a full disk is told as what it is, and backups go on when there is room again',
+  async () => {
+    const mount = join(gateway.root, 'mnt/usb');
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', mount]);
+    try {
+      const job = gateway.job([gateway.disk], { verify: { read_percent: 100 } });
+      expect(await backUp(job, job.settings.targets)).toEqual(['ok']);
+      await gateway.put('home/ada/film', randomBytes(9_000_000));
+      expect(await backUp(job, job.settings.targets)).toEqual(['failed']);
+      expect((await stateOf())?.last_attempt).toMatchObject({
+        message: expect.stringContaining('no room left'),
+        fix: expect.stringContaining('Make room'),
+      });
+      await rm(join(gateway.root, 'home/ada/film'));
+      // What the failed one has left is taken away by the check.
+      expect(await checkTarget(job, gateway.disk)).toBe(true);
+      expect(await backUp(job, job.settings.targets)).toEqual(['ok']);
+      expect(await testTarget(job, gateway.disk)).toBe(true);
+    } finally {
+      await run('umount', [mount]);
+    }
+  },
+);
 
 test('no secret is on a command line', async () => {
   const seen: string[] = [];

@@ -138,6 +138,14 @@ export const registry = [
     restart: 'restart',
   },
   {
+    id: 'backup',
+    title: 'Backups',
+    units: ['pi-gateway-backup.timer'],
+    needs: ['network', 'dns', 'time'],
+    restart: 'restart',
+    note: 'Looks within the hour whether one is due',
+  },
+  {
     id: 'audit',
     title: 'Audit record',
     units: ['auditd.service'],
