@@ -1,9 +1,10 @@
-import { at, readIfThere, type System } from '../../firstboot/system.ts';
+import { basename } from 'node:path';
+import type { System } from '../../firstboot/system.ts';
 import { readDaemonFacts, readHostname } from '../image-facts.ts';
+import { readRoot } from '../pki/authority.ts';
 import { withWork } from '../pki/openssl.ts';
 import type { Applier, SettingsMistake } from '../settings/applier.ts';
 import type { Settings } from '../settings/schema.ts';
-import { serverPem } from '../tls/certificate.ts';
 import { acmePlanFile, planOf } from './acme/plan.ts';
 import { readProxyFacts } from './facts.ts';
 import { proveConfig } from './reconcile.ts';
@@ -119,20 +120,21 @@ async function filesOf(
   };
 }
 
-/** Before any file is there: with the API's certificate for all, and the authorities in a folder of the test. */
+/** Before any file is there: without certificates of services, and with the authorities in a folder of the test. */
 async function proveCandidate(
   system: System,
   config: string,
   files: Record<string, string | null>,
 ): Promise<void> {
+  const root = await readRoot(system);
   await withWork(system, async (put, folder) => {
-    const list = await put('list', `${at(system, serverPem)}\n`);
-    let candidate = config.replaceAll(listFile, list).replaceAll(publicFolder, folder);
-    const pem = (await readIfThere(at(system, serverPem))) ?? '';
-    for (const file of publicFiles) await put(file, pem);
+    let candidate = config
+      .replaceAll(listFile, await put('list', ''))
+      .replaceAll(publicFolder, folder);
+    for (const file of publicFiles) await put(file, root);
     for (const [path, text] of Object.entries(files))
       if (path !== configFile && text !== null)
-        candidate = candidate.replaceAll(path, await put(path.split('/').at(-1) ?? 'ca', text));
+        candidate = candidate.replaceAll(path, await put(`own-${basename(path)}`, text));
     await proveConfig(system, candidate);
   });
 }
