@@ -422,8 +422,12 @@ describe('switched off', () => {
 
   test('it is asked nothing more, also after a restart; and on again', async () => {
     systemd.did.length = 0;
+    // As the helper's unit has it; the API is another user, and must see the file.
+    const before = process.umask(0o077);
     expect(await turn('off')).toMatchObject({ state: 'off' });
+    process.umask(before);
     expect((await stat(file())).isFile()).toBe(true);
+    expect((await stat(join(file(), '..'))).mode & 0o777).toBe(0o755);
     expect(systemd.did).toEqual(['stop pi-gateway-x-hello.socket pi-gateway-x-hello.service']);
     for (const path of ['/x/hello/greetings', '/extensions/hello/card']) {
       const answer = await ask('GET', path);

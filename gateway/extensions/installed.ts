@@ -85,7 +85,8 @@ function damaged(name: string, why: string): Refused {
 export async function isOn(system: System, name: string): Promise<boolean> {
   return await stat(at(system, offFile(name))).then(
     () => false,
-    () => true,
+    // Of what cannot be looked at it is not known that it may be asked.
+    (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
   );
 }
 

@@ -1,7 +1,13 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as z from 'zod';
-import { at, type System, syncDirectory, writeDurably } from '../../firstboot/system.ts';
+import {
+  at,
+  makeFolder,
+  type System,
+  syncDirectory,
+  writeDurably,
+} from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import { defineVerb } from '../helper/verb.ts';
 import { findExtension, isOn, offFile } from './installed.ts';
@@ -52,7 +58,8 @@ async function switchExtension(
       'conflict',
     );
   if (to === 'off') {
-    await mkdir(dirname(file), { recursive: true, mode: 0o755 });
+    // The API, without privileges, looks for it, too.
+    await makeFolder(dirname(file), 0o755);
     await writeDurably(file, '', 0o644);
   }
   if (to === 'on' && !(await isOn(system, name))) {
