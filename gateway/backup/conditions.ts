@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { at, type System } from '../../firstboot/system.ts';
 import type { Condition } from '../alerts/condition.ts';
 import { settingsFile } from '../settings/read.ts';
-import { type BackupSettings, lateHours, nameOf } from './settings.ts';
+import { type BackupSettings, lateHours, nameOf, type Target } from './settings.ts';
 import { readRestored, readState } from './state.ts';
 import type { TargetState } from './view.ts';
 
@@ -27,7 +27,7 @@ export async function backupConditions(
   };
   return [
     ...settings.targets.flatMap((target) =>
-      conditionsOf(nameOf(target), state.targets[nameOf(target)], settings, since, now),
+      conditionsOf(target, state.targets[nameOf(target)], settings, since, now),
     ),
     ...(restored === null ? [] : [restore]),
   ];
@@ -45,12 +45,13 @@ export function isLate(
 }
 
 function conditionsOf(
-  name: string,
+  target: Target,
   state: TargetState | undefined,
   settings: BackupSettings,
   since: number,
   now: number,
 ): Condition[] {
+  const name = nameOf(target);
   const last = state?.last_success;
   const attempt = state?.last_attempt;
   const late = isLate(state, settings, since, now);
@@ -74,7 +75,7 @@ function conditionsOf(
       late
         ? `${last ? `The last good backup to ${name} is of ${last.at.slice(0, 16)}Z` : `There is no backup to ${name} yet`}${why}`
         : undefined,
-      ['uplink'],
+      target.type === 'disk' ? [] : ['uplink'],
     ),
     condition('failed', failing ? `${attempt.message} → ${attempt.fix}` : undefined),
     ...[

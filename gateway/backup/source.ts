@@ -6,10 +6,15 @@ import { declarations, excludeLines, expand } from './declared.ts';
 import { quiesce, resume } from './hooks.ts';
 import { manifestPath, readManifest, takeManifest, writeManifest } from './manifest.ts';
 import type { BackupSettings } from './settings.ts';
+import { stateFolder } from './state.ts';
 import { runtimeFolder } from './target.ts';
 
 /** Never in a backup, whoever declares a folder around them. */
-const never = ['/proc', '/sys', '/dev', '/run', '/tmp', '/var/cache', '/var/lib/pi-gateway-backup'];
+const never = [
+  ...['/proc', '/sys', '/dev', '/run', '/tmp', '/var/cache', stateFolder],
+  // Of its own folder the manifest is in each backup: restic is told of the others by name.
+  ...[`${stateFolder}/restore`, `${stateFolder}/scratch`],
+];
 
 export type Source = {
   /** Files for restic: what is backed up, and what is left out of it. */

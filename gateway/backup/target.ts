@@ -61,7 +61,8 @@ export async function openTarget(
     await rm(at(system, place), { recursive: true, force: true });
   };
   try {
-    await mkdir(at(system, runtimeFolder), { recursive: true, mode: 0o700 });
+    for (const folder of [runtimeFolder, cacheFolder])
+      await mkdir(at(system, folder), { recursive: true, mode: 0o700 });
     await rm(at(system, place), { recursive: true, force: true });
     await mkdir(at(system, place), { mode: 0o700 });
     const opened = await open({ system, target, place, mounted, credentials });
@@ -79,7 +80,8 @@ export async function openTarget(
           ...['--cache-dir', cache, '--cleanup-cache'],
           ...[...speed('upload'), ...speed('download'), ...(opened.args ?? [])],
         ],
-        env: { ...opened.env, HOME: cache, TMPDIR: at(system, place) },
+        // Not /tmp: what is packed and encrypted there may be more than the memory that it is.
+        env: { ...opened.env, HOME: cache, TMPDIR: cache },
       },
       close,
     };
@@ -198,10 +200,13 @@ async function openDisk(o: Opening<TargetOf<'disk'>>): Promise<string> {
       ? (['uuid', target.uuid] as const)
       : (['label', target.label] as const);
   const device = `/dev/disk/by-${kind}/${value}`;
-  const isThere = await system.run('findfs', [`${kind.toUpperCase()}=${value}`]).then(
-    () => true,
-    () => false,
-  );
+  // The backup's own sandbox has no /dev: systemd knows each disk that is there as a unit.
+  const isThere = await system
+    .run('systemctl', ['is-active', '--quiet', '--', unitOf(device)])
+    .then(
+      () => true,
+      () => false,
+    );
   if (!isThere)
     throw new AwayError(
       `${name}: there is no disk with the ${kind} ${value}`,
@@ -209,6 +214,10 @@ async function openDisk(o: Opening<TargetOf<'disk'>>): Promise<string> {
     );
   return await mount(o, device, 'auto', 'noatime');
 }
+
+/** The unit of a device: systemd.unit(5), "String Escaping for Inclusion in Unit Names". */
+const unitOf = (device: string) =>
+  `${device.slice(1).replaceAll('-', '\\x2d').replaceAll('/', '-')}.device`;
 
 /** In /proc/self/mounts a blank is \040: proc_pid_mounts(5). */
 const unescaped = (text: string) =>

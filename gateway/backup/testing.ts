@@ -131,8 +131,10 @@ export class TestGateway {
       case 'systemd-run':
         await this.hook(args.slice(args.indexOf('--') + 1));
         return '';
-      case 'findfs':
-        throw new Error('findfs: unable to resolve it');
+      case 'systemctl':
+        // No disk is there.
+        if (args.at(-1)?.endsWith('.device')) throw new Error('systemctl failed');
+        return '';
       case 'ssh':
       case 'ssh-keygen': {
         const ran = await runProgram(command, args, { input: input ?? '' });

@@ -77,8 +77,8 @@ describe('the sandbox', () => {
 
   // It reads and restores files of all owners: the capabilities for that are what scores.
   test.each([
-    ['pi-gateway-backup@now.service', 2.3],
-    ['pi-gateway-restore.service', 2.3],
+    ['pi-gateway-backup@now.service', 2.4],
+    ['pi-gateway-restore.service', 2.4],
     ['pi-gateway-restore-apply.service', 1.6],
     ['pi-gateway-restore-finish.service', 1],
   ])('of %s leaves it little', async (name, most) => {

@@ -50,13 +50,19 @@ async function failed(system: System, error: unknown): Promise<void> {
   const rest = before.split('\n').filter((line) => !line.startsWith('Restore: '));
   await writeDurably(
     path,
-    [`Restore: not done yet, tried again every few minutes: ${text}`, ...rest].join('\n'),
+    [`Restore: not done yet, tried again by itself: ${text}`, ...rest].join('\n'),
   ).catch((cause: unknown) => system.say(`${statusFile} cannot be written: ${String(cause)}`));
 }
 
 async function apply(system: System): Promise<boolean> {
-  await applyRestore(system);
-  return true;
+  try {
+    await applyRestore(system);
+    return true;
+  } catch (error) {
+    // The gateway starts all the same, with part of it in place, and tries again at its next start.
+    await failed(system, error);
+    return false;
+  }
 }
 
 async function finish(system: System): Promise<boolean> {
