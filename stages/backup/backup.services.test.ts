@@ -118,6 +118,24 @@ test('a restore test on the device finds every file as it was; a check reads dat
   expect(targets.find(({ name }) => name === 'stick')?.check).toMatchObject({ ok: true });
 }, 1_200_000);
 
+test('snapshots and their files are listed, and files of one are put into a folder for a look', async () => {
+  const [newest] = JSON.parse(await ssh('sudo pi-gateway backup list stick --json', 200)) as {
+    id: string;
+  }[];
+  expect(newest?.id).toMatch(/^[0-9a-f]{8}$/);
+  const files = await ssh(
+    `sudo pi-gateway backup files ${newest?.id} /etc/wireguard --target stick`,
+    300,
+  );
+  expect(files).toContain('/etc/wireguard/server.key');
+  await ssh('sudo pi-gateway restore --target stick --to /root/look /etc/wireguard', 400);
+  expect(
+    await ssh('sudo diff -r /etc/wireguard/peers.d /root/look/etc/wireguard/peers.d && echo same'),
+  ).toBe('same\n');
+  const config = await ssh('sudo pi-gateway backup restic stick -- cat config', 200);
+  expect(JSON.parse(config)).toMatchObject({ version: 2 });
+}, 1_200_000);
+
 test('without the disk nothing is written in its place, and the status says so', async () => {
   await ssh('sudo losetup -d /dev/loop7; sudo udevadm settle');
   const { exitCode } = await sshResult('sudo pi-gateway backup now stick');
