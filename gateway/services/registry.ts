@@ -112,7 +112,7 @@ export const registry = [
     units: ['pi-gateway-certificates.timer'],
     needs: ['time'],
     restart: 'restart',
-    note: 'Looks within half an hour',
+    note: 'Looks within a minute',
   },
   {
     id: 'helper',
