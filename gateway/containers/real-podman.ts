@@ -9,6 +9,17 @@ import type { Owner } from './owner.ts';
 
 const project = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
+/** What the device has of Podman, and what a test needs around it. */
+const packages = [
+  ...['podman', 'crun', 'netavark', 'aardvark-dns', 'passt', 'uidmap', 'catatonit'],
+  ...['nftables', 'iproute2', 'busybox-static', 'coreutils', 'util-linux', 'dash'],
+];
+
+export async function podmanTree(): Promise<string> {
+  const { debian } = configSchema([]).parse({ stages: {} });
+  return await releaseTree(join(project, 'cache'), debian, packages);
+}
+
 /**
  * The device's own Podman, in a tree of its Debian release, with storage of the test's own; it is root there, and
  * without cgroups, which a test machine may not have. Each call is in mount namespaces that end with it.
@@ -23,9 +34,7 @@ export class RealPodman {
   }
 
   static async make(): Promise<RealPodman> {
-    const { debian } = configSchema([]).parse({ stages: {} });
-    const packages = ['podman', 'crun', 'busybox-static'];
-    const tree = await releaseTree(join(project, 'cache'), debian, packages);
+    const tree = await podmanTree();
     const folder = await mkdtemp(join(tmpdir(), 'pi-gateway-podman-'));
     for (const name of ['storage', 'run', 'tmp', 'etc']) await mkdir(join(folder, name));
     await writeFile(join(folder, 'etc/registries.conf'), '');
