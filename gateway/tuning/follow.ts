@@ -20,7 +20,10 @@ export async function followRates(system: System, signal: AbortSignal): Promise<
       const shaper = status.data?.uplinks.find(
         ({ interface: name }) => name === one.interface,
       )?.shaper;
-      return one.autorate && shaper ? [follow(system, one, shaper, signal)] : [];
+      // Pings would wait in a plain queue of ours, and look like the line's.
+      return one.autorate && shaper && shaper !== 'fifo'
+        ? [follow(system, one, shaper, signal)]
+        : [];
     }),
   );
 }

@@ -99,7 +99,7 @@ test('shaping takes four fifths of the latency that load adds, in both direction
   const result = await measure(system, {
     server,
     port: 5201,
-    seconds: 4,
+    seconds: 3,
     shaping: {
       off: async () => void (await tuning('undo')),
       on: async () => {
@@ -154,6 +154,43 @@ test('an uplink that is not there is told, and the others are shaped all the sam
   expect(status.notes).toEqual(['eth7 is not there; it is shaped when it comes']);
   expect(status.uplinks.map(({ shaper }) => shaper !== null)).toEqual([false, true]);
   await tuning('undo');
+});
+
+test('classes are codepoints on what leaves by the uplink, and on nothing else', async () => {
+  await modem.run('nft', ['-f', '-'], {
+    input: `table inet seen {
+  counter voice { }
+  chain in {
+    type filter hook prerouting priority 0; policy accept;
+    ip dscp ef udp dport 5060 counter name voice
+  }
+}
+`,
+  });
+  const voice = async () =>
+    Number(
+      /packets (\d+)/.exec((await modem.run('nft', ['list', 'table', 'inet', 'seen'])).stdout)?.[1],
+    );
+  const call = () =>
+    gateway.run(process.execPath, [
+      '-e',
+      `const s = require('node:dgram').createSocket('udp4'); let n = 0; const t = setInterval(() => { s.send('x', 5060, '${server}'); if (++n === 5) { clearInterval(t); setTimeout(() => s.close(), 100); } }, 20)`,
+    ]);
+  await call();
+  expect(await voice()).toBe(0);
+  await set({
+    uplinks: [{ interface: 'eth0', upload: 9, download: 9 }],
+    classes: [
+      { class: 'voice', udp: [5060] },
+      { class: 'bulk', tcp: [873], address: '10.9.0.0/24' },
+    ],
+  });
+  await tuning('apply');
+  await call();
+  expect(await voice()).toBe(5);
+  await tuning('undo');
+  await call();
+  expect(await voice()).toBe(5);
 });
 
 test('the MTU of a path is found by echo requests, and what is left of it inside the VPN', async () => {
