@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { appendFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
@@ -116,7 +117,7 @@ const ofBytes = {
 } as const;
 
 /**
- * Runs `from | to` (command lines without a shell).
+ * Runs `from | to` (command lines without a shell). The bytes go from one to the other, not through this process.
  * @throws BuildError with both exit codes and what they printed, if either fails.
  */
 export async function runPipe(
@@ -124,26 +125,30 @@ export async function runPipe(
   to: readonly string[],
   options: Pick<RunOptions, 'env' | 'fix'> = {},
 ): Promise<void> {
-  const settings = { ...ofBytes, env: { ...ofBytes.env, ...options.env } };
-  const [source = '', ...sourceArgs] = from;
-  const [sink = '', ...sinkArgs] = to;
-  const filled = execa(sink, sinkArgs, { ...settings, stdin: 'pipe', stdout: 'ignore' });
-  const made = execa(source, sourceArgs, {
-    ...settings,
-    stdin: 'ignore',
-    buffer: { stdout: false },
-  });
-  // Bytes go straight through; if the sink stops reading, its exit code says why.
-  filled.stdin.on('error', () => undefined);
-  made.stdout.pipe(filled.stdin);
-  const [first, second] = await Promise.all([made, filled]);
-  if (first.exitCode === 0 && second.exitCode === 0) return;
-  const text = [first.stderr, second.stderr].map((bytes) => Buffer.from(bytes).toString().trim());
+  const env = { ...ofBytes.env, ...options.env };
+  const source = spawn(from[0] ?? '', from.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const sink = spawn(to[0] ?? '', to.slice(1), { env, stdio: [source.stdout, 'ignore', 'pipe'] });
+  // Ours would keep the source from hearing that the sink has ended.
+  source.stdout.destroy();
+  const [first, second] = await Promise.all([endOf(source), endOf(sink)]);
+  if (first.code === 0 && second.code === 0) return;
   throw new BuildError({
-    what: `'${source} | ${sink}' failed with exit codes ${first.exitCode ?? -1} and ${second.exitCode ?? -1}`,
+    what: `'${from[0]} | ${to[0]}' failed with exit codes ${first.code} and ${second.code}`,
     where: [...from, '|', ...to].join(' '),
-    detail: text.filter(Boolean).join('\n'),
+    detail: [first.text, second.text].filter(Boolean).join('\n'),
     fix: options.fix,
+  });
+}
+
+/** Exit code (-1: it did not start, or a signal ended it) and what it said. */
+async function endOf(child: ChildProcess): Promise<{ code: number; text: string }> {
+  const said: Buffer[] = [];
+  child.stderr?.on('data', (data: Buffer) => said.push(data));
+  return await new Promise((resolve) => {
+    const end = (code: number | null, more = '') =>
+      resolve({ code: code ?? -1, text: `${Buffer.concat(said)}${more}`.trim() });
+    child.once('error', (error) => end(-1, error.message));
+    child.once('close', (code) => end(code));
   });
 }
 

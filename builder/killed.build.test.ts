@@ -20,7 +20,7 @@ const phases = [
   { name: 'chroot, installing packages', says: 'packages ssh …', after: 4 },
   { name: 'chroot, applying files', says: 'config system …', after: 0.3 },
   { name: 'initramfs', says: 'initramfs …', after: 3 },
-  { name: 'assembly', says: 'image …', after: 1 },
+  { name: 'assembly', says: 'image …', after: 0.3 },
   { name: 'compression', says: 'compress (zstd) …', after: 2 },
 ] as const;
 

@@ -60,10 +60,13 @@ export async function assembleImage(o: {
     input: partitionScript(layout, rootStart, rootSize),
     log: o.log,
   });
-  o.onPhase('boot partition (FAT)');
-  await writeBoot(o, join(o.tree, layout.bootMount));
-  o.onPhase('root partition (ext4)');
-  await writeRoot(o, rootStart, rootSize, size.inodes);
+  o.onPhase('partitions (FAT and ext4)');
+  // Both end before a failure of either is told: nobody writes to the file any more then.
+  const written = await Promise.allSettled([
+    writeBoot(o, join(o.tree, layout.bootMount)),
+    writeRoot(o, rootStart, rootSize, size.inodes),
+  ]);
+  for (const part of written) if (part.status === 'rejected') throw part.reason;
   return { rootStart, rootSize };
 }
 

@@ -1,38 +1,46 @@
-import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { output } from '../exec.ts';
 
 const mebibyte = 1024 * 1024;
 const block = 4096;
 
 export type TreeSize = { inodes: number; bytes: number };
 
+/** Of each entry: kind, names, inode, bytes, path below the root. */
+const format = '%y %n %i %s %P\\0';
+
 /** Inodes and block-rounded bytes of a tree as ext4 will hold it; hard links count once. */
 export async function measureTree(
   root: string,
   skip: (path: string) => boolean,
 ): Promise<TreeSize> {
-  const seen = new Set<number>();
+  const seen = new Set<string>();
   const size: TreeSize = { inodes: 0, bytes: 0 };
-  const visit = async (path: string): Promise<void> => {
-    const full = join(root, path);
-    const kind = await lstat(full);
-    if (kind.nlink > 1 && !kind.isDirectory()) {
-      if (seen.has(kind.ino)) return;
-      seen.add(kind.ino);
+  /** Names in each directory, also those that are skipped. */
+  const names = new Map<string, number>();
+  // find(1) looks at each of the many files ten times as fast as this process would.
+  for (const line of (await output('find', [root, '-printf', format])).split('\0')) {
+    const [, kind, links, inode = '', bytes, below] =
+      /^(.) (\d+) (\d+) (\d+) (.*)$/s.exec(line) ?? [];
+    if (below === undefined) continue;
+    const path = below === '' ? '' : `/${below}`;
+    if (path !== '') {
+      const parent = path.slice(0, path.lastIndexOf('/'));
+      names.set(parent, (names.get(parent) ?? 0) + 1);
+    }
+    if (path !== '' && skip(path)) continue;
+    if (kind === 'd') names.set(path, names.get(path) ?? 0);
+    else if (links !== '1') {
+      if (seen.has(inode)) continue;
+      seen.add(inode);
     }
     size.inodes += 1;
     // A link of up to 59 bytes lives in its inode (ext4: fast symlink).
-    if (kind.isFile() || (kind.isSymbolicLink() && kind.size > 59))
-      size.bytes += Math.ceil(kind.size / block) * block;
-    if (!kind.isDirectory()) return;
-    const names = await readdir(full);
-    size.bytes += Math.max(1, Math.ceil((names.length * 40) / block)) * block;
-    for (const name of names) {
-      const inner = `${path}/${name}`;
-      if (!skip(inner)) await visit(inner);
-    }
-  };
-  await visit('');
+    if (kind === 'f' || (kind === 'l' && Number(bytes) > 59))
+      size.bytes += Math.ceil(Number(bytes) / block) * block;
+  }
+  for (const [path, count] of names)
+    if (path === '' || !skip(path))
+      size.bytes += Math.max(1, Math.ceil((count * 40) / block)) * block;
   return size;
 }
 
