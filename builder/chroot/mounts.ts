@@ -1,6 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { run } from '../exec.ts';
 
+/** What is mounted, and where: arguments of mount(8) before the target. */
+export type MountStep = { target: string; args: readonly string[] };
+
 /**
  * A stack of mounts, undone in reverse order. The private mount namespace undoes them too when the
  * process dies; this is for going on within one process.
@@ -17,11 +20,27 @@ export class Mounts {
     await this.mount(target, ['--bind', ...(readOnly ? ['-o', 'ro'] : []), source]);
   }
 
-  async undo(): Promise<void> {
-    for (let target = this.#targets.pop(); target; target = this.#targets.pop()) {
-      await run('umount', [target]);
-    }
+  /** Many at once, in their order, below a mount of this stack: starting mount(8) anew is what takes time. */
+  async mountAll(steps: readonly MountStep[]): Promise<void> {
+    const lines = steps.map(({ target, args }) => ['mount', ...args, target].map(quoted).join(' '));
+    await run('sh', ['-e'], { input: lines.map((line) => `${line}\n`).join('') });
+    this.#targets.push(...steps.map(({ target }) => target));
   }
+
+  /** Also takes what others have mounted below. */
+  async undo(): Promise<void> {
+    const targets = this.#targets.splice(0).toReversed();
+    if (targets.length > 0) await run('umount', ['--recursive', ...targets]);
+  }
+}
+
+/** One word of a shell's line. */
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+export function bindStep(source: string, target: string): MountStep {
+  return { target, args: ['--bind', source] };
 }
 
 /**

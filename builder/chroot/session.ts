@@ -5,7 +5,7 @@ import { BuildError, isErrno } from '../errors.ts';
 import { hostPath, run } from '../exec.ts';
 import { packagesOf } from '../inspect/dpkg.ts';
 import { libraryDirectory, type Tools } from '../tools/tools.ts';
-import { Mounts, mountOverlay } from './mounts.ts';
+import { bindStep, type MountStep, Mounts, mountOverlay } from './mounts.ts';
 
 export type Session = Chroot & {
   /** Installs packages (`name` or `name=version`) without Recommends. */
@@ -87,20 +87,25 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     temporary.push(path);
   };
   try {
-    await mounts.mount(join(root, 'proc'), ['-t', 'proc', 'proc']);
-    await mounts.mount(join(root, 'sys'), ['-t', 'sysfs', '-o', 'ro', 'sysfs']);
-    await mounts.mount(join(root, 'dev'), ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs']);
-    await populateDev(mounts, join(root, 'dev'));
-    await mounts.mount(join(root, 'run'), ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs']);
-    await mounts.mount(join(root, 'tmp'), ['-t', 'tmpfs', '-o', 'mode=1777', 'tmpfs']);
+    const tmpfs = (mode: string) => ['-t', 'tmpfs', '-o', `mode=${mode}`, 'tmpfs'];
+    await mounts.mountAll([
+      { target: join(root, 'proc'), args: ['-t', 'proc', 'proc'] },
+      { target: join(root, 'sys'), args: ['-t', 'sysfs', '-o', 'ro', 'sysfs'] },
+      { target: join(root, 'dev'), args: tmpfs('755') },
+      { target: join(root, 'run'), args: tmpfs('755') },
+      { target: join(root, 'tmp'), args: tmpfs('1777') },
+    ]);
     await mkdir(join(root, 'run/lock'));
     await mkdir(join(root, 'run/pi-gateway'));
     await provideAptConf(join(root, 'run/pi-gateway'), options);
     await make('usr/sbin/policy-rc.d', policyRcD, 0o755);
     await provideResolver(root, temporary);
-    await provideAptCache(mounts, root, options.aptCache);
-    await deferInitramfs(mounts, root);
-    if (options.tools.emulates) await provideTools(mounts, root, options.tools, temporary);
+    await mounts.mountAll([
+      ...(await populateDev(join(root, 'dev'))),
+      ...(await provideAptCache(root, options.aptCache)),
+      ...(await deferInitramfs(root)),
+      ...(options.tools.emulates ? await provideTools(root, options.tools, temporary) : []),
+    ]);
   } catch (error) {
     await mounts.undo();
     throw error;
@@ -205,25 +210,23 @@ async function provideAptConf(
   await writeFile(join(directory, 'apt.conf'), conf.join(''));
 }
 
-async function populateDev(mounts: Mounts, dev: string): Promise<void> {
-  for (const node of deviceNodes) {
-    await writeFile(join(dev, node), '');
-    await mounts.bind(join('/dev', node), join(dev, node));
-  }
+/** Fills /dev; returns what is mounted in it. */
+async function populateDev(dev: string): Promise<MountStep[]> {
+  for (const node of deviceNodes) await writeFile(join(dev, node), '');
   await mkdir(join(dev, 'pts'));
   await mkdir(join(dev, 'shm'), { mode: 0o1777 });
-  await mounts.mount(join(dev, 'pts'), [
-    '-t',
-    'devpts',
-    '-o',
-    'newinstance,ptmxmode=0666,mode=620',
-    'devpts',
-  ]);
   await symlink('pts/ptmx', join(dev, 'ptmx'));
   await symlink('/proc/self/fd', join(dev, 'fd'));
   await symlink('/proc/self/fd/0', join(dev, 'stdin'));
   await symlink('/proc/self/fd/1', join(dev, 'stdout'));
   await symlink('/proc/self/fd/2', join(dev, 'stderr'));
+  return [
+    ...deviceNodes.map((node) => bindStep(join('/dev', node), join(dev, node))),
+    {
+      target: join(dev, 'pts'),
+      args: ['-t', 'devpts', '-o', 'newinstance,ptmxmode=0666,mode=620', 'devpts'],
+    },
+  ];
 }
 
 /**
@@ -245,44 +248,43 @@ async function provideResolver(root: string, temporary: string[]): Promise<void>
   }
 }
 
-async function provideAptCache(mounts: Mounts, root: string, cache: string): Promise<void> {
+async function provideAptCache(root: string, cache: string): Promise<MountStep[]> {
+  const steps: MountStep[] = [];
   for (const [shared, path] of [
     ['archives', 'var/cache/apt/archives'],
     ['lists', 'var/lib/apt/lists'],
   ] as const) {
     await mkdir(join(cache, shared, 'partial'), { recursive: true });
     await mkdir(join(root, path), { recursive: true });
-    await mounts.bind(join(cache, shared), join(root, path));
+    steps.push(bindStep(join(cache, shared), join(root, path)));
   }
+  return steps;
 }
 
 /** One initramfs is made when all stages are done, not one for each package that asks. */
-async function deferInitramfs(mounts: Mounts, root: string): Promise<void> {
+async function deferInitramfs(root: string): Promise<MountStep[]> {
   const conf = 'etc/initramfs-tools/update-initramfs.conf';
-  if (!(await lstat(join(root, conf)).catch(() => undefined))) return;
+  if (!(await lstat(join(root, conf)).catch(() => undefined))) return [];
   const stub = join(root, 'run/pi-gateway/update-initramfs.conf');
   await writeFile(stub, 'update_initramfs=no\nbackup_initramfs=no\n');
-  await mounts.bind(stub, join(root, conf));
+  return [bindStep(stub, join(root, conf))];
 }
 
 /** See native-exec.c: the tools tree, and its C library where its programs look for it. */
-async function provideTools(
-  mounts: Mounts,
-  root: string,
-  tools: Tools,
-  temporary: string[],
-): Promise<void> {
+async function provideTools(root: string, tools: Tools, temporary: string[]): Promise<MountStep[]> {
   for (const path of [toolsMount.slice(1), libraryDirectory, 'usr/lib64']) {
     await mkdir(join(root, path));
     temporary.push(path);
   }
-  await mounts.bind(tools.root, join(root, toolsMount));
-  await mounts.bind(join(tools.root, libraryDirectory), join(root, libraryDirectory));
-  await mounts.bind(join(tools.root, 'usr/lib64'), join(root, 'usr/lib64'));
   if (!(await lstat(join(root, 'lib64')).catch(() => undefined))) {
     await symlink('usr/lib64', join(root, 'lib64'));
     temporary.push('lib64');
   }
+  return [
+    bindStep(tools.root, join(root, toolsMount)),
+    bindStep(join(tools.root, libraryDirectory), join(root, libraryDirectory)),
+    bindStep(join(tools.root, 'usr/lib64'), join(root, 'usr/lib64')),
+  ];
 }
 
 /** Takes back a path that the session made; what a lower layer has stays untouched. */
