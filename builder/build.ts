@@ -174,6 +174,7 @@ async function withBuild<T>(
   try {
     return await work(b);
   } finally {
+    await b.store.settle();
     await rm(b.scratch, { recursive: true, force: true });
     await writeState(cache, config.name, {
       ...b.state,
@@ -361,6 +362,7 @@ async function runSteps(b: Build): Promise<BuildResult> {
   const { names, flagged } = await makeLayers(b, ground, steps);
   await bootLayer(b, maker, base, names, flagged);
   const last = await sealLayer(b, maker, base, names, steps, sourceDateEpoch);
+  await b.store.settle();
   const image = await makeImage(b, tools, base, names, last, sourceDateEpoch);
   const rawSeconds = (performance.now() - b.started) / 1000;
   const artifacts = b.rawOnly
@@ -550,6 +552,9 @@ async function debianBase(b: Build, tools: Tools): Promise<Base> {
 /** `lists` is the folder of apt's package lists that the session uses. */
 type LayerWork = (session: Session, ui: Step, lists: string) => Promise<void>;
 
+/** Seconds: a kill may cost so much work. */
+const worthKeeping = 2;
+
 /** Makes layers on top of others, or finds them. */
 class LayerMaker {
   readonly #b: Build;
@@ -652,11 +657,10 @@ class LayerMaker {
       await b.host.withAptCache(this.#kind, (aptCache) => inSession(aptCache, ui));
       const upper = join(scratch, 'upper');
       const facts = { initramfs: await touchesInitramfs(upper) };
-      await b.store.commit(digest, upper, {
-        title: id,
-        seconds: (performance.now() - begun) / 1000,
-        facts,
-      });
+      const seconds = (performance.now() - begun) / 1000;
+      await b.store.add(digest, upper, { title: id, seconds, facts });
+      // What took long is kept at once, the rest together at the end.
+      if (seconds > worthKeeping) await b.store.settle();
       return facts;
     });
   }

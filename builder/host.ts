@@ -56,6 +56,7 @@ export class BuildHost {
     await takeBuildLock();
     await unregisterBinfmt();
     const scratch = await freshScratch(o.cache);
+    await new LayerStore(o.cache).sweep();
     const state =
       o.archiveState ?? (o.refresh ? new Date().toISOString() : await readArchiveState(o.cache));
     return new BuildHost(o, scratch, state);

@@ -157,6 +157,7 @@ export class Sharing {
           ui.progress(sum(done), total.size === offered.size ? sum(total) : undefined);
         },
       );
+      await this.#store.settle();
     });
   }
 
@@ -170,7 +171,7 @@ export class Sharing {
       facts,
       fits,
       place: async (tree, { title, seconds, facts: recorded }) => {
-        await this.#store.commit(digest, tree, { title, seconds, facts: recorded });
+        await this.#store.add(digest, tree, { title, seconds, facts: recorded });
       },
     };
   }
