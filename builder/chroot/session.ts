@@ -152,7 +152,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     run: runIn,
     install: async (packages) => {
       if (packages.length === 0) return;
-      await runIn('apt-get', ['install', '--no-remove', ...packages]);
+      await withoutHostKeys(root, () => runIn('apt-get', ['install', '--no-remove', ...packages]));
     },
     purge: async (packages) => {
       const status = await readFile(inside('/var/lib/dpkg/status'), 'utf8');
@@ -190,6 +190,29 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       for (const path of temporary.toReversed()) await removeFromUpper(upper, path);
     },
   };
+}
+
+/**
+ * openssh-server makes host keys where there are none, which takes seconds and would be the same on all
+ * devices: each makes its own on first boot. So while packages are installed there are some, which are empty.
+ */
+async function withoutHostKeys(root: string, install: () => Promise<unknown>): Promise<void> {
+  const folder = join(root, 'etc/ssh');
+  const made: string[] = [];
+  const fresh = await mkdir(folder, { recursive: true, mode: 0o755 });
+  for (const kind of ['rsa', 'ecdsa', 'ed25519']) {
+    const file = join(folder, `ssh_host_${kind}_key`);
+    if (await lstat(file).catch(() => undefined)) continue;
+    await writeFile(file, '', { mode: 0o600 });
+    made.push(file);
+  }
+  try {
+    await install();
+  } finally {
+    for (const file of made) await rm(file, { force: true });
+    // It stays if something came into it.
+    if (fresh !== undefined) await rmdir(folder).catch(() => undefined);
+  }
 }
 
 /** In /run, which is the session's own: nothing of it stays in the image. */
