@@ -41,9 +41,6 @@ async function portable(system: System, target: Target): Promise<Target> {
   return /^[0-9A-Fa-f-]{9,40}$/.test(uuid.trim()) ? { ...rest, uuid: uuid.trim() } : target;
 }
 
-/** Columns that no line is longer than, where there is a choice. */
-const width = 110;
-
 /**
  * The recovery sheet: a gateway-device.yaml that makes a fresh card this gateway again. It opens every backup, so it
  * is for a password manager or paper, and not for the gateway's own disk.
@@ -58,7 +55,7 @@ export async function recoverySheet(system: System, targets: readonly Target[]):
     );
   const host = await readHostname(system);
   const keys = await adminKeys(system);
-  const yaml = (value: unknown) => stringify(value, { lineWidth: width }).trimEnd();
+  const yaml = (value: unknown) => stringify(value, { lineWidth: 0 }).trimEnd();
   const commented = (text: string) => text.split('\n').map((line) => `# ${line}`);
   return [
     `# Recovery sheet of the Pi Gateway '${host}', made ${new Date().toISOString().slice(0, 10)}.`,

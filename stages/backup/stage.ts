@@ -35,4 +35,12 @@ export const backup = defineStage({
       : [],
   }),
   bundles: [{ entry: 'gateway/backup/main.ts', path: '/usr/lib/pi-gateway/backup.mjs' }],
+  // Root alone mounts here; Debian lets everybody try (fstab's option `user`).
+  run: async (chroot, o) => {
+    const programs = [...(o.smb ? ['mount.cifs'] : []), ...(o.nfs ? ['mount.nfs'] : [])];
+    for (const name of programs) {
+      const override = ['--update', '--add', 'root', 'root', '0755', `/usr/sbin/${name}`];
+      await chroot.run('dpkg-statoverride', override);
+    }
+  },
 });
