@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import * as z from 'zod';
+import type { Sample } from '../monitor/catalogue.ts';
 import {
   type CheckDefinition,
   type Finding,
@@ -21,6 +22,7 @@ const patience = 5000;
 export const healthSchema = z.strictObject({
   state: z.enum(['ok', 'warning', 'failed']),
   text: z.string().max(300),
+  metrics: z.record(z.string().max(32), z.number()).optional(),
 });
 
 /** What there is to look at of the image's extensions, and the units that are asked for. */
@@ -89,18 +91,24 @@ async function look(files: Files, systemd: Systemd, manifest: Manifest): Promise
     return manifest.service?.start === 'boot'
       ? warning(`It does not run. Its log: journalctl -u ${service}`)
       : ok('It runs when it is needed');
-  return health ? await asked(files, name) : ok('It runs');
+  return health ? await asked(files, name, health.metrics) : ok('It runs');
 }
 
-async function asked(files: Files, name: string): Promise<Finding> {
+async function asked(files: Files, name: string, metrics: readonly string[]): Promise<Finding> {
   try {
     const question = { method: 'get', path: '/health', user: 'pi-gatewayd', role: 'viewer' };
     const answer = healthSchema.safeParse(
       await askExtension({ root: files.path('/') }, name, question, patience),
     );
     if (!answer.success) return warning('It does not say how it is as docs/extensions.md has it');
-    const { state, text } = answer.data;
-    return state === 'ok' ? ok(text) : warning(text);
+    const { state, text, metrics: told = {} } = answer.data;
+    // Only those of the manifest: one with new names each time would fill the history.
+    const samples = metrics.flatMap((metric): Sample[] =>
+      Object.hasOwn(told, metric)
+        ? [{ measure: 'extension.value', label: `${name}.${metric}`, value: told[metric] }]
+        : [],
+    );
+    return state === 'ok' ? ok(text, samples) : warning(text, samples);
   } catch (error) {
     return warning(error instanceof Error ? error.message : String(error));
   }

@@ -487,6 +487,9 @@ describe('monitoring', () => {
     expect(await look('active')).toMatchObject({
       health: 'ok',
       detail: expect.stringMatching(/^It has greeted \d+ times$/),
+      samples: [
+        { measure: 'extension.value', label: 'hello.greetings', value: expect.any(Number) },
+      ],
     });
     expect(await look('inactive', 'dead')).toMatchObject({
       health: 'ok',

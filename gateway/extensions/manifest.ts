@@ -169,6 +169,11 @@ const fields = {
   health: z
     .strictObject({
       every: z.int().min(30).max(3600).default(60).describe('Seconds between two looks'),
+      metrics: z
+        .array(z.string().regex(/^[a-z][a-z0-9_]{0,30}$/, 'must be of a-z, 0-9 and _'))
+        .max(8)
+        .default([])
+        .describe('Names of numbers that it tells: charts of 30 days, and /metrics'),
     })
     .optional(),
   backup: z

@@ -298,6 +298,12 @@ export const catalogue = catalogueOf({
     title: 'Processor that the gateway’s own process takes, of one core',
     metric: 'daemon_cpu_percent',
   },
+  'extension.value': {
+    unit: '1',
+    title: 'What extensions tell of themselves',
+    metric: 'extension_value',
+    label: 'value',
+  },
 });
 
 export type Measure = keyof typeof catalogue;

@@ -10,7 +10,11 @@ const prefix = '/x/hello/greetings';
 export function answer(state: State, asked: Asked): Answer {
   const { method, path } = asked;
   if (method === 'GET' && path === '/health')
-    return done({ state: 'ok', text: `It has greeted ${state.greetings.length} times` });
+    return done({
+      state: 'ok',
+      text: `It has greeted ${state.greetings.length} times`,
+      metrics: { greetings: state.greetings.length },
+    });
   if (method === 'GET' && path === '/card') return done(card(state));
   if (method === 'GET' && path === prefix) return done(list(state));
   if (method === 'POST' && path === prefix) return greet(state, asked);
