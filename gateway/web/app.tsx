@@ -16,6 +16,7 @@ import { CertificatesView } from './views/certificates.tsx';
 import { ChartsView } from './views/charts.tsx';
 import { ComplianceView } from './views/compliance.tsx';
 import { ConfigView } from './views/config.tsx';
+import { ContainersView } from './views/containers.tsx';
 import { DdnsView } from './views/ddns.tsx';
 import { ExtensionsView, useExtensions } from './views/extensions.tsx';
 import { DesktopView } from './views/desktop.tsx';
@@ -52,6 +53,10 @@ const views: { overview: View; [name: string]: View | undefined } = {
   desktop: { title: 'Remote desktop', icon: 'phone', show: DesktopView, stage: 'desktop' },
   services: { title: 'Services', icon: 'services', show: ServicesView },
   updates: { title: 'Updates', icon: 'update', show: UpdatesView },
+  containers: {
+    title: 'Apps in containers',
+    show: ContainersView,
+    stage: 'containers',
   extensions: { title: 'Extensions', icon: 'add', show: ExtensionsView },
   backup: { title: 'Backups', icon: 'disk', show: BackupView, stage: 'backup' },
   config: { title: 'Configuration', icon: 'config', show: ConfigView, admin: true },
@@ -65,6 +70,7 @@ const groups: readonly (readonly [string, readonly string[]])[] = [
   ['At a glance', ['overview', 'charts', 'alerts']],
   ['Network', ['vpn', 'firewall', 'ddns', 'router', 'tuning', 'desktop', 'names']],
   ['Device', ['services', 'updates', 'backup', 'extensions', 'config', 'logs']],
+  ['Device', ['services', 'containers', 'updates', 'backup', 'extensions', 'config', 'logs']],
   ['Security', ['compliance', 'audit', 'account']],
 ];
 

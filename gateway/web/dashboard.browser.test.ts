@@ -363,6 +363,7 @@ describe('everybody', () => {
     'router',
     'tuning',
     'desktop',
+    'containers',
     'services',
     'updates',
     'config',

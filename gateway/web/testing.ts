@@ -14,6 +14,7 @@ import type { Helper } from '../helper/protocol.ts';
 import type { KernelState } from '../kernel-state.ts';
 import type { Monitor, MonitorEvent, Series } from '../monitor/monitor.ts';
 import type { Answer } from './lib/api.ts';
+import { catalogNow, containersNow } from './testing-containers.ts';
 import { desktopNow, routerNow, tuningNow } from './testing-network.ts';
 
 /** What the browser tests talk to: the real API server, with a gateway behind it that is made up. */
@@ -526,6 +527,7 @@ function standIns(world: World): StandIn {
       firewall: 'active',
       dashboard: [{ zone: 'vpn', url: 'https://attic.home.arpa:8443/' }],
       stages: ['backup', 'ddns', 'desktop', 'firewall', 'gateway', 'portmap', 'ssh', 'tuning', 'wireguard'],
+        'containers',
       claimed: true,
     }),
     serviceList: () => ({ services: services() }),
@@ -657,6 +659,8 @@ function standIns(world: World): StandIn {
     },
     routerGet: () => ({ ...routerNow, reached: { at: ago(300), from: '198.51.100.7' } }),
     tuningGet: () => tuningNow,
+    containersList: () => containersNow,
+    containersCatalog: () => catalogNow,
     desktopGet: () => desktopNow,
     backupGet: () => ({
       installed: true,
