@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { deviceSystem } from '../../firstboot/system.ts';
+import { declarations, declarationsFolder } from '../../gateway/backup/declared.ts';
 import type { StageDefinition } from '../../stages/define.ts';
 import { gatewayConfig } from '../config/gateway.ts';
 import { loadConfig } from '../config/load.ts';
@@ -113,6 +115,42 @@ describe('an extension outside this repository', () => {
     });
     expect(own.services.enable).toEqual(['pi-gateway-x-hello.socket']);
     expect(own.packages).toEqual(['nodejs']);
+  });
+
+  test('as an npm package it is named as it is installed', async () => {
+    const root = join(scratch, 'project');
+    await cp(example, join(root, 'node_modules/pi-gateway-extension-hello'), { recursive: true });
+    await writeFile(join(root, 'package.json'), '{}');
+    const [stage] = await loadStages(root, ['pi-gateway-extension-hello']);
+    expect(stage?.extension?.manifest.name).toBe('hello');
+    await expect(loadStages(root, ['pi-gateway-extension-hullo'])).rejects.toMatchObject({
+      fix: 'npm install pi-gateway-extension-hullo, or write its path',
+    });
+  });
+
+  test('what it declares for backups is what they read', async () => {
+    const folder = await edited((manifest) => {
+      manifest.backup = { paths: ['/var/lib/pi-gateway-x/hello'], stop: true };
+    });
+    const { own } = await prepared(folder);
+    const file = own.files.find(({ path }) => path.startsWith(declarationsFolder));
+    if (!file || !('content' in file)) throw new Error('no declaration');
+    const root = join(folder, 'device');
+    await mkdir(join(root, declarationsFolder), { recursive: true });
+    await writeFile(join(root, file.path), file.content);
+    const system = { ...deviceSystem(() => undefined), root };
+    const { found, problems } = await declarations(system, { paths: [], exclude: [] });
+    expect(problems).toEqual([]);
+    expect(found).toMatchObject([
+      {
+        name: 'x-hello',
+        paths: ['/var/lib/pi-gateway-x/hello'],
+        quiesce: [
+          ['systemctl', 'stop', '--', 'pi-gateway-x-hello.socket', 'pi-gateway-x-hello.service'],
+        ],
+        resume: [['systemctl', 'start', '--', 'pi-gateway-x-hello.socket']],
+      },
+    ]);
   });
 
   test('left out of gateway.yaml, nothing of the image is another', async () => {
