@@ -13,6 +13,7 @@ import { readDaemonFacts, readHostname } from './image-facts.ts';
 import type { KernelState } from './kernel-state.ts';
 import { type RunningMonitor, startMonitor } from './monitor/start.ts';
 import { certificateConditions } from './pki/status.ts';
+import { routerConditions } from './portmap/conditions.ts';
 import { settingsCondition } from './settings/conditions.ts';
 import { problemText } from './settings/read.ts';
 import { followSettings } from './settings/reading.ts';
@@ -82,7 +83,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     peerNames: async () => namesByKey(await helper.call('vpn.list', {}, self)),
     restart: async (id) => void (await helper.call('service.restart', { id }, self)),
     onConditions: (conditions) =>
-      void Promise.all([updateConditions(system), backupConditions(system, settings.backup)])
+      void Promise.all([
+        updateConditions(system),
+        backupConditions(system, settings.backup),
+        routerConditions(system),
+      ])
         .then((found) =>
           alerts.update(
             [

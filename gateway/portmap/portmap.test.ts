@@ -1,5 +1,10 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { deviceSystem } from '../../firstboot/system.ts';
+import { routerConditions } from './conditions.ts';
 import { readDescription } from './description.ts';
 import { guideOf } from './guide.ts';
 import {
@@ -12,6 +17,7 @@ import {
 } from './packets.ts';
 import { reachedBy } from './state.ts';
 import { ownUrl, readSearchAnswer } from './upnp.ts';
+import { statusFile } from './view.ts';
 
 const request: MapRequest = {
   nonce: Buffer.from('000102030405060708090a0b', 'hex'),
@@ -176,4 +182,22 @@ test('it begins with what must be mended first, and ends early where nothing is 
   expect(guideOf({ ...facts, line }).steps.join('\n')).toContain('The line shares its address');
   expect(guideOf({ ...facts, forwards: [] }).steps).toHaveLength(1);
   expect(guideOf({ ...facts, direct: true, own6: null }).steps[0]).toContain('nothing to forward');
+});
+
+test('the owner is told when the router refuses what it is asked for, and when it is well again', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'pi-gateway-router-'));
+  const system = { ...deviceSystem(() => undefined), root };
+  const say = async (state: string) => {
+    await mkdir(join(root, statusFile, '..'), { recursive: true });
+    const status = { checked_at: '2026-11-02T08:00:00Z', state, summary: 'No', families: [] };
+    await writeFile(join(root, statusFile), JSON.stringify(status));
+    return (await routerConditions(system)).map(({ active, text }) => ({ active, text }));
+  };
+  expect(await routerConditions(system)).toEqual([]);
+  expect(await say('off')).toEqual([]);
+  expect(await say('refused')).toEqual([
+    { active: true, text: 'No. See: sudo pi-gateway router status' },
+  ]);
+  expect(await say('mapped')).toMatchObject([{ active: false }]);
+  await rm(root, { recursive: true });
 });

@@ -89,6 +89,23 @@ export const registry = [
     note: 'Looks for a new address within seconds',
   },
   {
+    id: 'portmap',
+    title: 'Port mapping in the router',
+    units: ['pi-gateway-portmap.timer'],
+    needs: ['network', 'vpn'],
+    restart: 'restart',
+    note: 'The router is asked again within a minute',
+  },
+  {
+    id: 'desktop',
+    title: 'Remote desktop',
+    units: ['pi-gateway-desktop.service'],
+    ports: ['desktop'],
+    needs: ['network', 'vpn'],
+    restart: 'no',
+    note: 'It is started by: sudo pi-gateway desktop start, which shows its password',
+  },
+  {
     id: 'dashboard',
     title: 'API, dashboard and monitoring',
     units: ['pi-gatewayd.service'],
