@@ -18,8 +18,8 @@ import { ComplianceView } from './views/compliance.tsx';
 import { ConfigView } from './views/config.tsx';
 import { ContainersView } from './views/containers.tsx';
 import { DdnsView } from './views/ddns.tsx';
-import { ExtensionsView, useExtensions } from './views/extensions.tsx';
 import { DesktopView } from './views/desktop.tsx';
+import { ExtensionsView, useExtensions } from './views/extensions.tsx';
 import { FirewallView } from './views/firewall.tsx';
 import { ClaimView, LoginView } from './views/gate.tsx';
 import { LogsView } from './views/logs.tsx';
@@ -55,8 +55,10 @@ const views: { overview: View; [name: string]: View | undefined } = {
   updates: { title: 'Updates', icon: 'update', show: UpdatesView },
   containers: {
     title: 'Apps in containers',
+    icon: 'table',
     show: ContainersView,
     stage: 'containers',
+  },
   extensions: { title: 'Extensions', icon: 'add', show: ExtensionsView },
   backup: { title: 'Backups', icon: 'disk', show: BackupView, stage: 'backup' },
   config: { title: 'Configuration', icon: 'config', show: ConfigView, admin: true },
@@ -69,7 +71,6 @@ const views: { overview: View; [name: string]: View | undefined } = {
 const groups: readonly (readonly [string, readonly string[]])[] = [
   ['At a glance', ['overview', 'charts', 'alerts']],
   ['Network', ['vpn', 'firewall', 'ddns', 'router', 'tuning', 'desktop', 'names']],
-  ['Device', ['services', 'updates', 'backup', 'extensions', 'config', 'logs']],
   ['Device', ['services', 'containers', 'updates', 'backup', 'extensions', 'config', 'logs']],
   ['Security', ['compliance', 'audit', 'account']],
 ];

@@ -360,6 +360,7 @@ describe('everybody', () => {
     'vpn/anns-phone',
     'firewall',
     'ddns',
+    'names',
     'router',
     'tuning',
     'desktop',
