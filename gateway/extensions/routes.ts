@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { System } from '../../firstboot/system.ts';
+import { record } from '../api/audit.ts';
 import type { Context } from '../api/context.ts';
 import type { Content, Operation } from '../api/operation.ts';
 import { askExtension, longestWait } from './ask.ts';
@@ -84,16 +85,7 @@ async function answer(
     role: principal?.role ?? 'viewer',
   };
   const value = await askExtension(system, name, question, given.wait);
-  if (method !== 'get') await record(context, name, `${method} ${filled}`.slice(0, 256));
+  const done = `${method} ${filled}`.slice(0, 256);
+  if (method !== 'get') await record(context, 'extension.call', { extension: name, route: done });
   return { type: 'application/json', text: `${JSON.stringify(value)}\n` };
-}
-
-/** It is done already: where the log cannot be written, the journal has it. */
-async function record(context: Context, extension: string, route: string): Promise<void> {
-  try {
-    await context.call('audit.record', { action: 'extension.call', details: { extension, route } });
-  } catch {
-    const { name } = context.principal ?? { name: 'nobody' };
-    context.system.say(`Not in the audit log: extension.call ${extension} ${route} by ${name}`);
-  }
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { GatewayError } from '../../errors.ts';
+import { record } from '../audit.ts';
 import type { Context } from '../context.ts';
 import type { Exchange } from '../exchange.ts';
 import { defineOperation, roles, type Scope, scopes } from '../operation.ts';
@@ -518,23 +519,6 @@ function refusalOf(result: Refusal): ProblemError {
 function wrongPassword(result: Refusal): ProblemError {
   if (result.kind === 'wait') return refusalOf(result);
   return new ProblemError(400, 'Your password is another', 'Give the one that you log in with');
-}
-
-/**
- * Puts a change in the audit log. It is done already: where the log cannot be written, the journal has it.
- * Not awaited where the client should not wait for a helper that starts.
- */
-async function record(
-  context: Context,
-  action: string,
-  details: Record<string, string | number | boolean | null>,
-): Promise<void> {
-  try {
-    await context.call('audit.record', { action, details });
-  } catch {
-    const { name, via } = context.principal ?? { name: 'nobody', via: 'api' };
-    context.system.say(`Not in the audit log: ${action} by ${name} (${via}, ${context.address})`);
-  }
 }
 
 function accountOut(view: AccountView): z.input<typeof account> {
