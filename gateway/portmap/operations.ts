@@ -1,6 +1,6 @@
 import type { Context } from '../api/context.ts';
 import { defineOperation } from '../api/operation.ts';
-import { reachedBy } from './state.ts';
+import { reachedBy } from './reached.ts';
 import { type RouterView, reached, routerView } from './view.ts';
 
 const answer = routerView.extend({ reached });

@@ -15,7 +15,7 @@ import {
   readNatPmpAddress,
   readPcp,
 } from './packets.ts';
-import { reachedBy } from './state.ts';
+import { reachedBy } from './reached.ts';
 import { ownUrl, readSearchAnswer } from './upnp.ts';
 import { statusFile } from './view.ts';
 

@@ -3,10 +3,9 @@ import type { DdnsStatus } from '../ddns/view.ts';
 import { statusFile as ddnsStatusFile } from '../ddns/view.ts';
 import { type Finding, skipped } from '../doctor/examination.ts';
 import { judgeLine } from '../doctor/reach.ts';
-import { isGlobal6, kindOf } from '../doctor/route.ts';
+import { kindOf } from '../doctor/route.ts';
 import { zoneReport } from '../firewall/status.ts';
 import { readForeignJson } from '../foreign-file.ts';
-import type { PeerState } from '../kernel-state.ts';
 import { readPorts, readUnits } from '../services/units.ts';
 import { readDeviceSettings } from '../settings/read.ts';
 import { guideOf } from './guide.ts';
@@ -15,7 +14,6 @@ import { type Uplink, uplinksOf } from './routers.ts';
 import {
   type PortmapStatus,
   portmapStatus,
-  type Reached,
   type RouterGuide,
   type RouterView,
   statusFile,
@@ -128,19 +126,4 @@ async function forwardsOf(
     ...own.filter((one) => one.name !== 'wireguard'),
     ...behind,
   ];
-}
-
-/**
- * Proof that the way in works: the latest handshake of a VPN client whose packets came from the internet, and not
- * by way of the router's own address (hairpin).
- */
-export function reachedBy(peers: readonly PeerState[], routers: readonly string[]): Reached {
-  const outside = peers.flatMap(({ endpoint, handshake }) => {
-    const address = /^\[?([0-9a-f.:]+?)\]?:\d+$/i.exec(endpoint ?? '')?.[1];
-    if (address === undefined || handshake === 0 || routers.includes(address)) return [];
-    const isPublic = address.includes(':') ? isGlobal6(address) : kindOf(address) === 'public';
-    return isPublic ? [{ handshake, address }] : [];
-  });
-  const last = outside.toSorted((a, b) => b.handshake - a.handshake)[0];
-  return last ? { at: new Date(last.handshake * 1000).toISOString(), from: last.address } : null;
 }
