@@ -83,6 +83,16 @@ async function mistakesOf(system: System, { proxy }: Settings): Promise<Settings
         path: ['proxy', 'services', name, 'names'],
         message: `has ${outer[0]}, which the device's own CA may not vouch for: set proxy.acme, or take a name below home.arpa`,
       });
+    if (outer.length > 0 && proxy.acme) {
+      // Only who asks for it waits for what it brings along.
+      const { firstUnproven } = await import('./acme/cover.ts');
+      const orphan = await firstUnproven(system, outer);
+      if (orphan !== undefined)
+        mistakes.push({
+          path: ['proxy', 'services', name, 'names'],
+          message: `has ${orphan}, which no dynamic DNS provider of this device can prove: cloudflare, duckdns and rfc2136 can (docs/certificates.md)`,
+        });
+    }
   }
   if (proxy.acme && !facts.acme)
     mistakes.push({

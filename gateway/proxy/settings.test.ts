@@ -22,6 +22,9 @@ const zones = [
 ] as const;
 const programs = deviceSystem(() => undefined);
 
+const ddns =
+  'providers: [{ type: cloudflare, zone: example.org, hostnames: [a.example.org], token: secret-token }]\n';
+
 let device: SettingsDevice;
 
 beforeEach(async () => {
@@ -77,7 +80,13 @@ describe('mistakes in the settings are told with their place', () => {
   test('of names of the internet without a public CA, and terms that nobody agreed to', async () => {
     const services = '  services:\n    p: { to: http://127.0.0.1:1, names: [p.example.org] }\n';
     expect((await problems(services))[0]).toMatch(/own CA may not vouch for: set proxy\.acme/);
-    expect((await problems(`${services}  acme: {}\n`))[0]).toMatch(/terms_agreed: must be true/);
+    expect((await problems(`${services}  acme: {}\n`)).join('\n')).toMatch(
+      /terms_agreed: must be true/,
+    );
+    expect((await problems(`${services}  acme: { terms_agreed: true }\n`))[0]).toMatch(
+      /p\.example\.org, which no dynamic DNS provider of this device can prove/,
+    );
+    await device.put('etc/pi-gateway/ddns.yaml', ddns);
     expect(await problems(`${services}  acme: { terms_agreed: true }\n`)).toEqual([]);
   });
 
@@ -168,6 +177,7 @@ describe('a service', () => {
       'etc/pi-gateway/gateway.yaml',
       'proxy: { acme: { terms_agreed: true, staging: true } }\n',
     );
+    await device.put('etc/pi-gateway/ddns.yaml', ddns);
     await add('photos', { names: ['photos.example.org'] });
     expect(JSON.parse((await device.read(acmePlanFile)) ?? '')).toEqual({
       directory: 'https://acme-staging-v02.api.letsencrypt.org/directory',
