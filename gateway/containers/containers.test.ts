@@ -1,13 +1,17 @@
 import { readdir } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Client } from '../api/client.ts';
 import type { Actor } from '../helper/verb.ts';
 import { readState } from './app.ts';
 import { updateAll } from './automatic.ts';
 import { parseTemplate } from './catalog.ts';
 import { optionsOf, statusText } from './command.ts';
+import { lineProtocol, pushMetrics } from './metrics.ts';
 import { appOptions } from './options.ts';
-import { portsFile, quadletFolder, secretMaps } from './places.ts';
+import { factsFile, portsFile, quadletFolder, secretMaps } from './places.ts';
 import { containersStatus } from './status.ts';
 import { ContainersDevice, echoTemplate, isThere } from './testing.ts';
 import { containersVerbs } from './verbs.ts';
@@ -389,4 +393,69 @@ test('configuration that a template brings lies where its container finds it', a
   expect(
     await isThere(join(one.device.root, 'etc/pi-gateway/containers/files/echo/etc/echo.conf')),
   ).toBe(true);
+});
+
+describe('metrics of the gateway', () => {
+  test('are lines as InfluxDB takes them, and a strange name stays within its line', () => {
+    const series = [
+      { name: 'cpu.used', unit: '%', value: 12.5 },
+      { name: 'network.received{eth0}', unit: 'By/s', value: 3 },
+      { name: 'vpn.received{ann=s, phone\n}', unit: 'By/s', value: 1 },
+      { name: 'heat.cpu', unit: 'Cel', value: null },
+    ];
+    expect(lineProtocol(series, '2026-01-02T00:00:00.000Z')).toBe(
+      [
+        'cpu.used value=12.5 1767312000',
+        'network.received,label=eth0 value=3 1767312000',
+        'vpn.received,label=ann\\=s\\,\\ phone\\  value=1 1767312000',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('go to the app that takes them, with its token, which no error shows', async () => {
+    const asked: { url: string; token: string; body: string }[] = [];
+    let status = 204;
+    const server = createServer((question, answer) => {
+      let body = '';
+      question.on('data', (chunk) => {
+        body += chunk;
+      });
+      question.on('end', () => {
+        const token = question.headers.authorization ?? '';
+        asked.push({ url: question.url ?? '', token, body });
+        answer.statusCode = status;
+        answer.end(status === 204 ? '' : `unauthorized: ${token}`);
+      });
+    });
+    await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
+    const { port } = server.address() as AddressInfo;
+    try {
+      await one.device.put(factsFile, JSON.stringify({ address4: '127.0.0.1', address6: '::1' }));
+      const options = appOptions.parse({ ports: { influxdb: port } });
+      await verb('containers.install', { app: 'grafana', template: 'grafana', options });
+      const client: Client = {
+        call: async () =>
+          ({
+            time: '2026-01-02T00:00:00.000Z',
+            series: [{ name: 'cpu.used', unit: '%', value: 1 }],
+          }) as never,
+      };
+      const push = () => pushMetrics(one.system, 'grafana', async () => 'the-token\n', client);
+      expect(await push()).toBe(1);
+      expect(asked).toEqual([
+        {
+          url: '/api/v2/write?org=pi-gateway&bucket=gateway&precision=s',
+          token: 'Token the-token',
+          body: 'cpu.used value=1 1767312000\n',
+        },
+      ]);
+      status = 401;
+      await expect(push()).rejects.toThrow(
+        'InfluxDB of grafana answered 401: unauthorized: Token …',
+      );
+    } finally {
+      server.close();
+    }
+  });
 });

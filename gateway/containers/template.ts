@@ -148,6 +148,16 @@ export const template = z
       .nullable()
       .default(null),
     secrets: z.array(word('a name, e.g. admin-password')).default([]),
+    /** An InfluxDB 2 among its parts that the gateway writes its metrics to. */
+    metrics: z
+      .strictObject({
+        port: word('the name of its port'),
+        secret: word('one of the template’s secrets'),
+        organization: line,
+        bucket: line,
+      })
+      .nullable()
+      .default(null),
     parts: z.array(part).min(1).max(6),
     notes: z.array(line).default([]),
   })
@@ -174,6 +184,8 @@ export const template = z
           refuse(['parts', index, 'ports', i], 'a part on the internal network alone has no ports');
       }
     }
+    if (value.metrics && !value.secrets.includes(value.metrics.secret))
+      refuse(['metrics', 'secret'], "is none of the template's secrets");
     if (value.login && !value.secrets.includes(value.login.secret))
       refuse(['login', 'secret'], "is none of the template's secrets");
   });

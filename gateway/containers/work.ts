@@ -189,6 +189,8 @@ async function changeApp(
   await writeState(system, state);
   // Opened when it is well.
   await loadPorts(system);
+  if (from.metrics)
+    await system.run('systemctl', ['enable', '--quiet', '--now', metricsTimer(app)]);
   await dropImages(owner, imagesOf(before), [
     ...imagesOf(state),
     ...(await imagesOfOthers(system, app)),
@@ -275,6 +277,7 @@ async function writeFiles(system: System, app: string, from: Template): Promise<
 // ---- Units
 
 const secretsUnit = (app: string) => `pi-gateway-container-secrets@${app}.service`;
+const metricsTimer = (app: string) => `pi-gateway-container-metrics@${app}.timer`;
 
 /** Secrets in their place, and the user's own systemd, which holds the containers. */
 async function ready(system: System, app: string): Promise<void> {
@@ -315,7 +318,8 @@ async function discard(system: System, owner: Owner, app: string, state: AppStat
   await stop(owner, state.units);
   await writeQuadlets(system, {}, state.files);
   await userSystemctl(owner, ['daemon-reload']);
-  await system.run('systemctl', ['disable', '--quiet', '--now', secretsUnit(app)]).catch(() => '');
+  for (const unit of [metricsTimer(app), secretsUnit(app)])
+    await system.run('systemctl', ['disable', '--quiet', '--now', unit]).catch(() => '');
   await rm(at(system, join(secretMaps, app)), { force: true });
   for (const unit of state.units)
     await rm(at(system, join(filesFolder, unit.replace('.service', ''))), {

@@ -25,6 +25,12 @@ export const grafana = defineTemplate({
   version: 1,
   login: { user: 'admin', secret: 'admin-password' },
   secrets: ['admin-password', 'influxdb-password', 'influxdb-token'],
+  metrics: {
+    port: 'influxdb',
+    secret: 'influxdb-token',
+    organization: 'pi-gateway',
+    bucket: 'gateway',
+  },
   parts: [
     {
       name: 'influxdb',
