@@ -1,7 +1,7 @@
 import type { System } from '../../firstboot/system.ts';
 import { firewallApplier } from '../firewall/forwards.ts';
-import { proxyApplier } from '../proxy/applier.ts';
 import { routerApplier } from '../portmap/applier.ts';
+import { proxyApplier } from '../proxy/applier.ts';
 import { certificateApplier } from '../tls/applier.ts';
 import { tuningApplier } from '../tuning/applier.ts';
 import { updatesApplier } from '../updates/applier.ts';

@@ -5,8 +5,8 @@ import { backupSettings } from '../backup/settings.ts';
 import { containersSettings } from '../containers/settings.ts';
 import { firewallSettings } from '../firewall/settings.ts';
 import { monitorSettings } from '../monitor/settings.ts';
-import { proxySettings } from '../proxy/settings.ts';
 import { routerSettings } from '../portmap/settings.ts';
+import { proxySettings } from '../proxy/settings.ts';
 import { tuningSettings } from '../tuning/settings.ts';
 import { updateSettings } from '../updates/settings.ts';
 import { vpnSettings } from '../vpn/settings.ts';
@@ -20,7 +20,9 @@ export const settingsSchema = z.strictObject({
   firewall: z.prefault(firewallSettings, {}).describe('Port forwards'),
   proxy: z.prefault(proxySettings, {}).describe('Services behind names, with certificates'),
   backup: z.prefault(backupSettings, {}).describe('Where backups go, when, how long they are kept'),
-  router: z.prefault(routerSettings, {}).describe('What the router before the gateway is asked for'),
+  router: z
+    .prefault(routerSettings, {})
+    .describe('What the router before the gateway is asked for'),
   containers: z.prefault(containersSettings, {}).describe('Apps in containers'),
   tuning: z.prefault(tuningSettings, {}).describe('Network tuning: queues, rates, classes, MTU'),
   updates: z.prefault(updateSettings, {}).describe('Updates of Debian packages'),
