@@ -40,7 +40,7 @@ test('the programs find what the overlay makes: user, folders, facts', async () 
   const folders = files.text('/usr/lib/tmpfiles.d/pi-gateway-containers.conf');
   expect(folders).toContain(`d ${quadletFolder} 0755 root root`);
   expect(folders).toContain(`d ${secretsFolder} 0710 root ${owner.name}`);
-  const backup = JSON.parse(files.text('/usr/share/pi-gateway/backup.d/containers.json'));
+  const backup = JSON.parse(files.text('/usr/share/pi-gateway/backup.d/50-containers.json'));
   expect(backup.paths).toContain(volumesFolder);
 });
 
