@@ -30,6 +30,7 @@ const gateway = await startGateway({
   pem: await readFile(join(credentials, 'server.pem'), 'utf8'),
   listen: sockets.filter(({ name }) => name === 'https').map(({ fd }) => ({ fd })),
   socket: sockets.find(({ name }) => name === 'local'),
+  inherited: sockets,
 });
 process.on('SIGHUP', () => void gateway.reload());
 let isEnding = false;

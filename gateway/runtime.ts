@@ -5,6 +5,7 @@ import { dashboardFolder } from './api/http/files.ts';
 import { operations } from './api/operations.ts';
 import { type Listen, startApi } from './api/server.ts';
 import { backupConditions } from './backup/conditions.ts';
+import { extensionGuests } from './extensions/guests.ts';
 import { routeOperations } from './extensions/routes.ts';
 import type { Helper } from './helper/protocol.ts';
 import type { Actor } from './helper/verb.ts';
@@ -19,6 +20,7 @@ import { problemText } from './settings/read.ts';
 import { followSettings } from './settings/reading.ts';
 import { type Settings, settingsSchema } from './settings/schema.ts';
 import type { SettingsProblem } from './settings/view.ts';
+import type { InheritedSocket } from './sockets.ts';
 import { updateConditions } from './updates/conditions.ts';
 import { installedDashboard } from './updates/runtime/store.ts';
 import { version } from './version.ts';
@@ -37,6 +39,8 @@ export type GatewayOptions = {
   listen: readonly Listen[];
   /** Where root's commands come in. */
   socket: { fd: number } | string | undefined;
+  /** All sockets that systemd opened, those of extensions among them. */
+  inherited?: readonly InheritedSocket[];
 };
 
 export type Gateway = {
@@ -116,6 +120,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     certificate: { key: pem, cert: pem },
     listen: options.listen,
     ...(options.socket === undefined ? {} : { socket: options.socket }),
+    guests: await extensionGuests(system, options.inherited ?? []),
     version,
     // What is no folder has no files.
     dashboard: facts.dashboard ? await ownDashboard(system) : '/dev/null',

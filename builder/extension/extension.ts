@@ -125,7 +125,8 @@ export function enforce(
       message: `The extension ${name} brings ${stray.path}, which its manifest does not declare`,
       fix: `Move it to ${ownFolders(name).join(', ')}, or declare it in permissions.files`,
     });
-  const own = unitsOf(manifest).all;
+  const { all, gateway } = unitsOf(manifest);
+  const own = [...all, gateway];
   const units = [...services.enable, ...services.disable, ...services.mask];
   const unit = units.find((one) => !own.includes(one) && !permissions.units.includes(one));
   if (unit !== undefined)

@@ -1,5 +1,11 @@
 import { offFile } from '../../gateway/extensions/installed.ts';
-import { type Manifest, socketOf, unitOf } from '../../gateway/extensions/manifest.ts';
+import {
+  gatewayDescriptor,
+  gatewaySocketOf,
+  type Manifest,
+  socketOf,
+  unitOf,
+} from '../../gateway/extensions/manifest.ts';
 import { unitsOf } from '../../gateway/extensions/units.ts';
 
 /**
@@ -7,11 +13,12 @@ import { unitsOf } from '../../gateway/extensions/units.ts';
  * declare its service does not have: systemd.exec(5), systemd.socket(5).
  */
 export function unitFiles(manifest: Manifest): Record<string, string> {
-  const { service, socket, ports } = unitsOf(manifest);
+  const { service, socket, ports, gateway } = unitsOf(manifest);
   if (service === undefined || socket === undefined) return {};
   return {
     [socket]: apiSocket(manifest),
     [service]: serviceUnit(manifest),
+    ...(gateway === undefined ? {} : { [gateway]: gatewaySocket(manifest) }),
     ...Object.fromEntries(
       [...ports].map(([port, unit]) => [unit, portSocket(manifest, port, service)]),
     ),
@@ -40,6 +47,24 @@ DirectoryMode=0755
 RemoveOnStop=yes
 FileDescriptorName=api
 ${limits}
+
+[Install]
+WantedBy=sockets.target
+`;
+}
+
+/** The other way round: what its service asks of the gateway, and nobody else over this one. */
+function gatewaySocket({ name, title }: Manifest): string {
+  return `[Unit]
+Description=Pi Gateway: questions of the extension ${plain(title)}
+
+[Socket]
+ListenStream=${gatewaySocketOf(name)}
+SocketUser=${unitOf(name)}
+SocketMode=0600
+DirectoryMode=0755
+FileDescriptorName=${gatewayDescriptor(name)}
+Service=pi-gatewayd.service
 
 [Install]
 WantedBy=sockets.target
@@ -82,7 +107,7 @@ Sockets=${[socket, ...ports.values()].join(' ')}
 User=${user}
 Group=${user}
 Environment=PI_GATEWAY_EXTENSION_API=${manifest.apiVersion} HOME=/nonexistent
-StateDirectory=pi-gateway-x/${name}
+${permissions.api.length > 0 ? `Environment=PI_GATEWAY_SOCKET=${gatewaySocketOf(name)}\n` : ''}StateDirectory=pi-gateway-x/${name}
 StateDirectoryMode=0700
 # In the image, of its overlay.
 ConfigurationDirectory=pi-gateway-x/${name}

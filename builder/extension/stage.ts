@@ -18,8 +18,8 @@ export function extensionStage(
 ) {
   const { name, service, permissions } = manifest;
   const names = Object.keys(permissions.ports);
-  const { all } = unitsOf(manifest);
-  const enabled = all.filter(
+  const { all, gateway } = unitsOf(manifest);
+  const enabled = [...all, ...(gateway === undefined ? [] : [gateway])].filter(
     (unit) => unit.endsWith('.socket') || (service?.start === 'boot' && unit.endsWith('.service')),
   );
   const users = service

@@ -15,7 +15,7 @@ import { apiHeaders } from './http/headers.ts';
 import { isOwnHost } from './http/host.ts';
 import { hasBody, parseQuery, parseTarget, readJson, type Target } from './http/request.ts';
 import { openApiDocument, statusOf } from './openapi/document.ts';
-import { accessOf, type Content, type Operation, scopeOf } from './operation.ts';
+import { accessOf, type Content, type Operation, type Scope, scopeOf } from './operation.ts';
 import { ProblemError, problemOf, tooMany } from './problem.ts';
 import { Router } from './router.ts';
 
@@ -34,7 +34,10 @@ export type HandlerOptions = {
 };
 
 /** Where a request came in. */
-export type Door = 'tls' | 'socket';
+export type Door = 'tls' | 'socket' | Guest;
+
+/** The socket of an extension, which nobody else can open: it reads what its manifest declares, as a viewer. */
+export type Guest = { extension: string; scopes: readonly Scope[] };
 
 /** Of root's CLI: whose sudo it is. */
 export const userHeader = 'x-gateway-user';
@@ -104,6 +107,7 @@ export class Handler {
     if (request.method === 'HEAD' && accessOf(operation) === 'write') throw notAllowed(['GET']);
     const credentials = this.#credentials(request, door);
     if (door === 'tls') refuseForeign(request, operation, credentials);
+    if (typeof door === 'object') refuseGuest(operation);
     refuseUnauthorized(operation, credentials.principal);
     const input = await this.#input(request, operation, params, target.query);
     const context = this.#context(request, response, credentials, door);
@@ -126,6 +130,11 @@ export class Handler {
   #credentials(request: IncomingMessage, door: Door): Credentials {
     const { accounts } = this.#options.shared;
     const none = { csrf: undefined, session: undefined };
+    if (typeof door === 'object') {
+      const { extension, scopes } = door;
+      const principal: Principal = { name: `x-${extension}`, role: 'viewer', via: 'token', scopes };
+      return { ...none, principal, holds: () => true };
+    }
     if (door === 'socket') {
       const given = String(request.headers[userHeader] ?? 'root');
       const name = /^[a-z_][a-z0-9._-]{0,31}$/.test(given) ? given : 'root';
@@ -411,6 +420,19 @@ function refuseUnauthorized(
       'Make one that has',
       // RFC 6750 §3.1
       { headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${scope}"` } },
+    );
+}
+
+/**
+ * What nobody need be anybody for (to log in, to claim the gateway) is for people.
+ * @throws ProblemError 403
+ */
+function refuseGuest(operation: Operation): void {
+  if (operation.role === 'public' || accessOf(operation) === 'write')
+    throw new ProblemError(
+      403,
+      'No extension may do this',
+      'See permissions.api in docs/extensions.md',
     );
 }
 

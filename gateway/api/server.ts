@@ -8,12 +8,12 @@ import type { Helper } from '../helper/protocol.ts';
 import { type Accounts, type AccountsOptions, openAccounts } from './accounts/accounts.ts';
 import { neighbourhood } from './accounts/throttle.ts';
 import { EventHub } from './events/hub.ts';
-import { type Door, Handler, problemText, type Shared } from './handler.ts';
+import { type Door, type Guest, Handler, problemText, refuse, type Shared } from './handler.ts';
 import { dashboardFolder, Files } from './http/files.ts';
 import { apiHeaders } from './http/headers.ts';
 import { usualNames } from './http/host.ts';
 import type { Area, Operation } from './operation.ts';
-import { ProblemError } from './problem.ts';
+import { ProblemError, tooMany } from './problem.ts';
 import type { ApiSettings } from './settings.ts';
 
 /** An address and port, or a socket that somebody else opened. */
@@ -32,6 +32,8 @@ export type ApiOptions = Omit<Shared, 'accounts'> & {
   listen: readonly Listen[];
   /** Path of the unix socket for root's CLI, or one that somebody else opened. */
   socket?: string | { fd: number };
+  /** Sockets of extensions, each with what it may read. */
+  guests?: readonly (Guest & { socket: string | { fd: number } })[];
   version: string;
   /** Folder of the dashboard's files. */
   dashboard?: string;
@@ -55,6 +57,11 @@ export type Api = {
 /** Open connections of all and of one address (or /64). A browser opens up to six, each tab with a stream. */
 const mostConnections = 128;
 const mostOfAddress = 32;
+/** The same of one extension. */
+const mostOfGuest = 4;
+/** Its requests a second, and how many of them at once: answers are this process's work. */
+const guestPace = 2;
+const guestBurst = 20;
 
 /**
  * Mozilla's intermediate configuration (wiki.mozilla.org/Security/Server_Side_TLS 5.7): TLS 1.3, and 1.2
@@ -130,9 +137,24 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     return server;
   });
   const local = socket === undefined ? [] : [createHttp(limits, answer('socket'))];
-  for (const server of [...secure, ...local]) harden(server);
+  const guests = (options.guests ?? []).map(({ socket: where, ...guest }) => {
+    const pace = new Pace(guestPace, guestBurst);
+    const server = createHttp(limits, (request, response) => {
+      if (pace.take(performance.now() / 1000)) answer(guest)(request, response);
+      else refuse(request, response, tooMany(1, 'That is more than an extension may ask for'));
+    });
+    server.maxConnections = mostOfGuest;
+    return { server, where };
+  });
+  const others = [...local, ...guests.map(({ server }) => server)];
+  for (const server of [...secure, ...others]) harden(server);
   for (const [i, where] of listen.entries()) await opened(secure[i], where);
   for (const server of local) await openedLocally(server, socket ?? '');
+  // The gateway is there without them.
+  for (const { server, where } of guests)
+    await openedLocally(server, where).catch((error: unknown) =>
+      options.system.say(`The socket of an extension cannot be used: ${String(error)}`),
+    );
 
   return {
     accounts,
@@ -144,7 +166,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     changed: (area) => hub.changed(area),
     close: async () => {
       hub.close();
-      await Promise.all([...secure, ...local].map(closed));
+      await Promise.all([...secure, ...others].map(closed));
       await accounts.close();
     },
   };
@@ -164,6 +186,7 @@ function sharedOf(options: ApiOptions): Omit<Shared, 'accounts'> {
     dashboard: _8,
     patience: _9,
     accountsOptions: _10,
+    guests: _11,
     ...shared
   } = options;
   return shared;
@@ -173,6 +196,29 @@ function sharedOf(options: ApiOptions): Omit<Shared, 'accounts'> {
 function namesOf({ cert }: Certificate): string[] {
   const { subjectAltName = '' } = new X509Certificate(cert);
   return [...subjectAltName.matchAll(/DNS:([^,\s"]+)/g)].map(([, name = '']) => name.toLowerCase());
+}
+
+/** A bucket of so many, filled at a steady rate. */
+class Pace {
+  readonly #rate: number;
+  readonly #most: number;
+  #left: number;
+  #at = 0;
+
+  constructor(rate: number, most: number) {
+    this.#rate = rate;
+    this.#most = most;
+    this.#left = most;
+  }
+
+  /** @param now Seconds of a clock that nobody sets. */
+  take(now: number): boolean {
+    this.#left = Math.min(this.#most, this.#left + (now - this.#at) * this.#rate);
+    this.#at = now;
+    if (this.#left < 1) return false;
+    this.#left -= 1;
+    return true;
+  }
 }
 
 /** Who may connect still. */

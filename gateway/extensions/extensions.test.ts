@@ -6,12 +6,14 @@ import { newExtension } from '../../builder/scaffold/new-extension.ts';
 import { localTransport } from '../api/client.ts';
 import { type Answer, ApiProbe } from '../api/conformance/http.ts';
 import { operations } from '../api/operations.ts';
+import type { ApiOptions } from '../api/server.ts';
 import { TestApi } from '../api/testing.ts';
 import type { Systemd } from '../monitor/checks/units.ts';
 import { Files } from '../monitor/files.ts';
 import { readServices } from '../services/units.ts';
 import { extensionChecks } from './check.ts';
 import { addVerbCommands } from './command.ts';
+import { extensionGuests } from './guests.ts';
 import { manifestFolder } from './manifest.ts';
 import { routeOperations } from './routes.ts';
 import { ActivatedService, installExtension, StandInSystemd } from './testing.ts';
@@ -32,11 +34,12 @@ const wait = 1500;
 
 const system = () => ({ ...gateway.system, run: systemd.run });
 
-async function begin(): Promise<void> {
+async function begin(guests: ApiOptions['guests'] = []): Promise<void> {
   await gateway.api?.close();
   await gateway.begin({
     system: system(),
     operations: [...operations, ...(await routeOperations(system(), wait))],
+    guests,
   });
   probe?.close();
   probe = new ApiProbe(gateway.url, gateway.certificate.cert);
@@ -202,6 +205,68 @@ describe("an extension's routes", () => {
       'x-role': 'admin',
       'x-scope': 'extensions:write',
     });
+  });
+});
+
+describe('what an extension reads of the gateway', () => {
+  const guest = (method: string, path: string, body?: string) =>
+    localTransport(join(gateway.folder, 'guest.sock'))(method, `/api/v1${path}`, body);
+
+  beforeAll(() =>
+    begin([
+      {
+        extension: 'odd',
+        scopes: ['services:read'],
+        socket: join(gateway.folder, 'guest.sock'),
+      },
+    ]),
+  );
+  afterAll(() => begin());
+
+  test('is what its manifest declares, as a viewer, by a socket of its own', async () => {
+    expect((await guest('GET', '/services')).status).toBe(200);
+    const other = await guest('GET', '/extensions');
+    expect(other.status).toBe(403);
+    expect(other.text).toContain('has no scope extensions:read');
+  });
+
+  test('is nothing that changes something, and no door to log in by', async () => {
+    for (const [method, path, body] of [
+      ['POST', '/services/dns/restart', undefined],
+      ['POST', '/session', JSON.stringify({ name: 'ada', password: 'a guess' })],
+      [
+        'POST',
+        '/claim',
+        JSON.stringify({ code: 'GOOD-CODE', name: 'eve', password: 'x'.repeat(12) }),
+      ],
+      ['GET', '/claim', undefined],
+      ['GET', '/accounts', undefined],
+      ['GET', '/logs', undefined],
+    ] as const)
+      expect((await guest(method, path, body)).status, path).toBe(403);
+  });
+
+  test('is no more than two a second in the long run', async () => {
+    const statuses: number[] = [];
+    for (let asked = 0; asked < 30; asked += 1) statuses.push((await guest('GET', '/vpn')).status);
+    expect(statuses).toContain(429);
+    expect((await ask('GET', '/services', viewer)).status).toBe(200);
+  });
+
+  test('is with its own socket, which systemd passes on, and with no other', async () => {
+    const sockets = [
+      { fd: 3, name: 'https' },
+      { fd: 4, name: 'x.reader' },
+      { fd: 5, name: 'x.odd' },
+    ];
+    await put('reader', { ...odd, name: 'reader', routes: [], permissions: { api: ['vpn:read'] } });
+    try {
+      expect(await extensionGuests(system(), sockets)).toEqual([
+        { extension: 'reader', scopes: ['vpn:read'], socket: { fd: 4 } },
+      ]);
+    } finally {
+      await rm(join(gateway.folder, manifestFolder, 'reader.json'));
+    }
   });
 });
 

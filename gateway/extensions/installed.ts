@@ -22,8 +22,9 @@ const nameOfFile = /^([a-z][a-z0-9-]{0,16}[a-z0-9])\.json$/;
 export async function readInstalled(system: System): Promise<Installed> {
   const folder = at(system, manifestFolder);
   const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
+    // The gateway is there without them.
+    if (error.code !== 'ENOENT') system.say(`No extension is used: ${error.message}`);
+    return [];
   });
   return installedIn(
     await Promise.all(

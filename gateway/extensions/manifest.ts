@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { cidr, port } from '../../builder/config/fields.ts';
 import type { Zone } from '../../stages/define.ts';
+import { type Area, areas, type Scope } from '../api/operation.ts';
 
 /** Versions of the extension API that this gateway speaks, the newest last: docs/extensions.md, “Versions”. */
 export const apiVersions: readonly number[] = [1];
@@ -12,6 +13,10 @@ export const manifestFolder = '/usr/share/pi-gateway/extensions';
 export const unitOf = (name: string) => `pi-gateway-x-${name}`;
 /** What its service is to others; only systemd can make it, so it is no other program's. */
 export const socketOf = (name: string) => `/run/pi-gateway-x/${name}.sock`;
+/** Where its service asks the gateway's own API, if it may; only its user can open it. */
+export const gatewaySocketOf = (name: string) => `/run/pi-gateway-x/${name}-gateway.sock`;
+/** FileDescriptorName= of that: systemd.socket(5). */
+export const gatewayDescriptor = (name: string) => `x.${name}`;
 export const stateFolderOf = (name: string) => `/var/lib/pi-gateway-x/${name}`;
 /** Below it everything that the API has of this extension. */
 export const prefixOf = (name: string) => `/x/${name}/`;
@@ -90,6 +95,12 @@ export const listen = z.strictObject({
     .describe('Who may reach it; never wan'),
 });
 
+/** Areas that no extension reads: who may log in, what is secret. */
+const closed: readonly Area[] = ['accounts', 'config', 'logs', 'secrets'];
+const readable = areas
+  .filter((area) => !closed.includes(area))
+  .map((area): Scope => `${area}:read`);
+
 const permissions = z.strictObject({
   network: z
     .array(z.union([z.literal('any'), cidr], { error: 'must be a network (192.0.2.0/24) or any' }))
@@ -100,6 +111,11 @@ const permissions = z.strictObject({
     .record(word, listen)
     .default({})
     .describe('What it listens on: systemd opens it, the firewall lets these zones in'),
+  api: z
+    .array(z.enum(readable, `must be one of ${readable.join(', ')}`))
+    .max(readable.length)
+    .default([])
+    .describe('What it may read of the gateway’s own API, as a viewer does'),
   writes: z
     .array(path.refine((one) => one.startsWith('/srv/'), 'must be below /srv'))
     .max(8)
@@ -236,7 +252,7 @@ function serviceProblems({ service, routes, card, health, permissions: may }: Fi
     ...lacking.flatMap(([key, asked]) =>
       asked ? [{ path: [key], message: 'needs a service that answers' }] : [],
     ),
-    ...(['network', 'ports', 'writes'] as const).flatMap((key) =>
+    ...(['network', 'ports', 'api', 'writes'] as const).flatMap((key) =>
       Object.keys(may[key]).length > 0
         ? [{ path: ['permissions', key], message: 'is for a service, and there is none' }]
         : [],

@@ -45,8 +45,8 @@ export function permissionsOf(manifest: Manifest, build: BuildFacts): Permission
           },
           {
             what: 'API',
-            may: `${routes.length} of its own below /api/v1/x/${name}/; none of the gateway's`,
-            reaches: false,
+            may: `${routes.length} of its own below /api/v1/x/${name}/; ${permissions.api.length > 0 ? `reads ${permissions.api.join(', ')}` : "none of the gateway's"}`,
+            reaches: permissions.api.length > 0,
           },
           { what: 'root helper', may: 'nothing: it cannot ask it', reaches: false },
         ]

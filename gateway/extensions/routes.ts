@@ -14,11 +14,7 @@ import { requireOn } from './operations.ts';
  * @param wait Milliseconds until an answer must be whole; tests have less.
  */
 export async function routeOperations(system: System, wait = longestWait): Promise<Operation[]> {
-  const { extensions, refused } = await readInstalled(system).catch((error: unknown) => {
-    // The gateway is there without them.
-    system.say(`No extension is used: ${String(error)}`);
-    return { extensions: [], refused: [] };
-  });
+  const { extensions, refused } = await readInstalled(system);
   for (const { problem, fix } of refused) system.say(`${problem}: ${fix}`);
   return extensions.flatMap(({ manifest }) =>
     manifest.routes.map((route) => operationOf(manifest, route, wait)),
