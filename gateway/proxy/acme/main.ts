@@ -54,7 +54,8 @@ try {
       },
     });
   else {
-    const { certificates } = await runAcme({
+    // What a CA or a provider refused is in its status, of which monitoring tells.
+    await runAcme({
       plan,
       ddns,
       folder,
@@ -62,7 +63,6 @@ try {
       run: runHooked,
       say,
     });
-    process.exitCode = certificates.some(({ problem }) => problem !== null) ? 1 : 0;
   }
 } catch (error) {
   const message = error instanceof Error ? error.message : String(error);
