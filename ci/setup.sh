@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+policy=/usr/sbin/policy-rc.d
 what=${1:?usage: ci/setup.sh node|image|test [--no-install]}
 install=yes
 if [ "${2:-}" = --no-install ] || [ -n "${NO_INSTALL:-}" ]; then install=no; fi
@@ -36,11 +37,12 @@ listed() {
 }
 
 debian_packages() {
-  local missing=() command package reason
+  local missing=() servers=() command package reason
   while IFS='|' read -r command package reason; do
     command=${command// /} package=${package// /}
     if ! PATH="/usr/local/sbin:/usr/sbin:/sbin:$PATH" command -v "$command" > /dev/null; then
       missing+=("$package")
+      if listed servers | grep "| *$package *|" > /dev/null; then servers+=("$package"); fi
       printf 'Missing: %s (%s)\n' "$package" "${reason# }" >&2
     fi
   done < <(listed "$@")
@@ -51,7 +53,7 @@ debian_packages() {
   if ! command -v apt-get > /dev/null; then
     fail 'This host has no apt-get' "Install with its own package manager: ${missing[*]}"
   fi
-  local as_root=()
+  as_root=()
   if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo > /dev/null; then
       fail 'Installing Debian packages needs root, and there is no sudo' \
@@ -61,14 +63,28 @@ debian_packages() {
   fi
   echo "Setting up: Debian packages ${missing[*]}" >&2
   "${as_root[@]}" apt-get update -qq >&2
+  # No server of the tests' is to run on this machine: not now (invoke-rc.d(8): 101 is "not allowed"), and not
+  # from its next start on.
+  if [ ! -e $policy ]; then
+    trap '"${as_root[@]}" rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 0755 /dev/stdin $policy
+  fi
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  local services=()
+  for package in "${servers[@]}"; do
+    mapfile -t -O ${#services[@]} services < <(dpkg -L "$package" |
+      sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.service\)$,\2,p')
+  done
+  if [ ${#services[@]} -gt 0 ] && command -v systemctl > /dev/null; then
+    "${as_root[@]}" systemctl --quiet disable "${services[@]}" > /dev/null 2>&1 || true
+  fi
 }
 
 npm_packages
 case $what in
   node) ;;
   image) debian_packages image ;;
-  test) debian_packages image test ;;
+  test) debian_packages image test servers ;;
   *) fail "'$what' is nothing to set up" 'One of: node image test' ;;
 esac
