@@ -67,7 +67,7 @@ export type Gateway = { service: MappingService; url: URL };
  * @throws RouterError for what it should not say.
  */
 export async function findGateway(path: RouterPath): Promise<Gateway | undefined> {
-  const location = await ask({ ...path, port: path.port }, search, readSearchAnswer, searchWaits);
+  const location = await ask(path, search, readSearchAnswer, searchWaits);
   if (location === undefined) return undefined;
   const from = ownUrl(path.router, location);
   const answer = await exchange(path, from, {});
