@@ -174,7 +174,13 @@ test('a broken one, a greedy one and one of another version stop neither the boo
       timeout: 240_000,
       interval: 5000,
     })
-    .toContainEqual(expect.objectContaining({ name: 'broken', state: 'failed' }));
+    .toContainEqual(
+      expect.objectContaining({
+        name: 'broken',
+        state: 'failed',
+        detail: expect.stringContaining('has failed'),
+      }),
+    );
   expect(await ask('GET', '/x/broken/x')).toMatchObject({ status: 502 });
   expect((await ask('GET', '/x/hello/greetings')).json).toMatchObject({ count: 2 });
   expect(await ssh('systemctl show --value -p NRestarts pi-gatewayd.service')).toBe('0\n');
