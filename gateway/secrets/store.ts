@@ -99,7 +99,7 @@ export async function encryptValue(system: System, value: string): Promise<strin
   const { armor, Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
   encrypter.addRecipient(recipient);
-  return armor.encode(await encrypter.encrypt(value));
+  return armor.encode(await bytesOf(await encrypter.encrypt(streamOf(Buffer.from(value)))));
 }
 
 /** @throws GatewayError if it is damaged, or encrypted for another device. */
@@ -110,13 +110,35 @@ export async function decryptValue(system: System, record: SecretRecord): Promis
   const decrypter = new Decrypter();
   try {
     decrypter.addIdentity(identity);
-    return await decrypter.decrypt(armor.decode(record.value), 'text');
+    const plain = await decrypter.decrypt(streamOf(armor.decode(record.value)));
+    return Buffer.from(await bytesOf(plain)).toString('utf8');
   } catch {
     throw new GatewayError(
       `The secret ${record.name} cannot be decrypted: it is damaged, or was made on another device`,
       `Restore ${identityPath} from the backup that the secret came from, or set the secret anew`,
     );
   }
+}
+
+/**
+ * Streams, as the library gathers bytes by fetch's Response: that needs WebAssembly, which programs on the device are
+ * not let have.
+ */
+function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start: (controller) => {
+      controller.enqueue(bytes);
+      controller.close();
+    },
+  });
+}
+
+async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  const reader = stream.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read())
+    chunks.push(next.value);
+  return Buffer.concat(chunks);
 }
 
 function noIdentity(): GatewayError {
