@@ -13,6 +13,7 @@ import { prepareStage } from '../overlay/prepare.ts';
 import { orderStages } from '../plan/order.ts';
 import { type LoadedStage, loadStages } from '../stages.ts';
 import { project, runCli } from '../testing/build.ts';
+import { bundledPackages } from '../trust/npm.ts';
 import { refuseReplaced } from './extension.ts';
 import { readManifest } from './manifest.ts';
 import { unitFiles } from './sandbox.ts';
@@ -126,6 +127,22 @@ describe('an extension outside this repository', () => {
     await expect(loadStages(root, ['pi-gateway-extension-hullo'])).rejects.toMatchObject({
       fix: 'npm install pi-gateway-extension-hullo, or write its path',
     });
+  });
+
+  test('npm packages in its program are in the bill of materials', async () => {
+    const folder = await changed((text) => text);
+    const foreign = join(folder, 'node_modules/greets');
+    await mkdir(foreign, { recursive: true });
+    const about = { name: 'greets', version: '3.2.1', license: 'ISC', type: 'module' };
+    await writeFile(join(foreign, 'package.json'), JSON.stringify({ ...about, main: 'main.js' }));
+    await writeFile(join(foreign, 'main.js'), 'export const greets = () => "Hello";\n');
+    const program = join(folder, 'service/main.ts');
+    const text = await readFile(program, 'utf8');
+    await writeFile(program, `import { greets } from 'greets';\nconsole.log(greets());\n${text}`);
+    const { stage } = await prepared(folder);
+    expect(await bundledPackages(project, [stage.definition])).toEqual([
+      { name: 'greets', version: '3.2.1', licence: 'ISC' },
+    ]);
   });
 
   test('what it declares for backups is what they read', async () => {

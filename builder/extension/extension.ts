@@ -13,7 +13,7 @@ import type { Source } from '../config/source.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import type { OverlayFile } from '../overlay/render.ts';
 import { manifestError, manifestName, readManifest } from './manifest.ts';
-import { programOf, unitFiles } from './sandbox.ts';
+import { unitFiles } from './sandbox.ts';
 import { effectiveManifest, extensionStage } from './stage.ts';
 
 /** An extension's manifest and folder on the builder. */
@@ -46,7 +46,7 @@ export async function loadExtension(
       fix: 'Write it, or name another',
     });
   return {
-    definition: extensionStage(manifest, own, (path) => {
+    definition: extensionStage(folder, manifest, own, (path) => {
       const { position, line } = placeIn([source], path);
       return {
         file: source.name,
@@ -77,6 +77,8 @@ function checkOwn(own: StageDefinition, { name }: Manifest, module: string): voi
       'The stage of an extension has ports of its own',
       `Declare them in ${manifestName}: permissions.ports`,
     );
+  if (own.assets)
+    refuse('The stage of an extension has web pages', 'The dashboard draws what its card has');
   if (own.enabledByDefault === false)
     refuse(
       'The stage of an extension is off by default',
@@ -158,7 +160,7 @@ export function refuseReplaced(
   }
 }
 
-/** What the builder makes of the manifest for the device; the program is bundled elsewhere. */
+/** What the builder makes of the manifest for the device. */
 export function generatedFiles(
   { manifest, source, build }: Extension,
   options: unknown,
@@ -219,14 +221,6 @@ function backupDeclaration(manifest: Manifest): object {
         }
       : {}),
   };
-}
-
-/** The program that esbuild makes of the extension's own. */
-export function programBundle({ folder, manifest }: Extension) {
-  const program = manifest.service?.program;
-  return program === undefined
-    ? undefined
-    : { entry: join(folder, program), path: programOf(manifest.name), mode: 0o644 };
 }
 
 /** What it may, with the owner's ports. */

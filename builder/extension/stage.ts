@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import * as z from 'zod';
 import { listen, type Manifest, unitOf } from '../../gateway/extensions/manifest.ts';
 import { unitsOf } from '../../gateway/extensions/units.ts';
 import { type Chroot, defineStage, type Port, type StageDefinition } from '../../stages/define.ts';
+import { programOf } from './sandbox.ts';
 
 type Options = Record<string, unknown> & {
   ports?: Record<string, z.output<typeof listen>>;
@@ -12,6 +14,7 @@ type Options = Record<string, unknown> & {
  * owner may set other ports and zones in gateway.yaml, since systemd opens them, not the extension.
  */
 export function extensionStage(
+  folder: string,
   manifest: Manifest,
   own: StageDefinition | undefined,
   declaredAt: (path: readonly string[]) => Port['declared'],
@@ -32,6 +35,13 @@ export function extensionStage(
     summary: manifest.summary,
     needs: [...new Set(['gateway', ...(own?.needs ?? [])])],
     options: names.length > 0 ? withPorts(own?.options, manifest) : (own?.options ?? nothing),
+    // They are found from the project's folder.
+    bundles: [
+      ...(own?.bundles ?? []).map((one) => ({ ...one, entry: join(folder, one.entry) })),
+      ...(service?.program === undefined
+        ? []
+        : [{ entry: join(folder, service.program), path: programOf(name), mode: 0o644 }]),
+    ],
     packages: (o) => [
       ...new Set([
         ...(service?.program === undefined ? [] : ['nodejs']),

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import type { GatewayConfig } from '../../stages/define.ts';
 import { BuildError, exitCode, messageOf } from '../errors.ts';
-import { enforce, generatedFiles, programBundle } from '../extension/extension.ts';
+import { enforce, generatedFiles } from '../extension/extension.ts';
 import { digestOf } from '../plan/digest.ts';
 import type { LoadedStage } from '../stages.ts';
 import { bundleAssets } from './assets.ts';
@@ -31,7 +31,6 @@ export async function prepareStage(
   bundles = new Bundles(),
 ): Promise<PreparedStage> {
   const { definition, extension } = stage;
-  const home = extension?.folder ?? root;
   const own = [
     ...(await renderOverlay(
       stage.overlay,
@@ -40,24 +39,21 @@ export async function prepareStage(
     )),
     ...(await Promise.all(
       (definition.bundles ?? []).map((bundle) =>
-        bundleProgram(join(home, bundle.entry), bundle, bundles),
+        bundleProgram(resolve(root, bundle.entry), bundle, bundles),
       ),
     )),
     ...(
       await Promise.all(
-        (definition.assets ?? []).map((assets) => bundleAssets(home, assets, bundles)),
+        (definition.assets ?? []).map((assets) => bundleAssets(root, assets, bundles)),
       )
     ).flat(),
   ];
   const { enable = [], disable = [], mask = [] } = definition.services?.(options) ?? {};
   const services = { enable, disable, mask };
   if (extension) enforce(extension, own, services);
-  const program = extension && programBundle(extension);
-  const files = [
-    ...own,
-    ...(extension ? generatedFiles(extension, options) : []),
-    ...(program ? [await bundleProgram(program.entry, program, bundles)] : []),
-  ].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const files = [...own, ...(extension ? generatedFiles(extension, options) : [])].toSorted(
+    (a, b) => (a.path < b.path ? -1 : 1),
+  );
   return {
     stage,
     options,
