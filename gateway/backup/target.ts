@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
@@ -63,7 +63,7 @@ export async function openTarget(
   try {
     for (const folder of [runtimeFolder, cacheFolder])
       await mkdir(at(system, folder), { recursive: true, mode: 0o700 });
-    await rm(at(system, place), { recursive: true, force: true });
+    await sweep(system);
     await mkdir(at(system, place), { mode: 0o700 });
     const opened = await open({ system, target, place, mounted, credentials });
     const speed = (key: 'upload' | 'download') => {
@@ -88,6 +88,27 @@ export async function openTarget(
   } catch (error) {
     await close().catch(() => undefined);
     throw error;
+  }
+}
+
+/** Ends mounts and removes files with secrets of processes that were killed. */
+async function sweep(system: System): Promise<void> {
+  for (const name of await readdir(at(system, runtimeFolder))) {
+    const [, owner] = /^[a-z0-9-]+-(\d+)$/.exec(name) ?? [];
+    if (owner === undefined || (owner !== String(process.pid) && runs(Number(owner)))) continue;
+    const place = `${runtimeFolder}/${name}`;
+    if (await isMounted(system, `${place}/mount`)) await unmount(system, `${place}/mount`);
+    await rm(at(system, place), { recursive: true, force: true });
+  }
+}
+
+/** Signal 0 only asks: kill(2). */
+function runs(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }
 
@@ -185,11 +206,7 @@ async function openDisk(o: Opening<TargetOf<'disk'>>): Promise<string> {
   const name = nameOf(target);
   if (target.mount !== undefined) {
     // Without this the backup would fill the card, under the folder that the disk is to be mounted on.
-    const table = (await readIfThere(at(system, '/proc/self/mounts'))) ?? '';
-    const isMounted = table
-      .split('\n')
-      .some((line) => unescaped(line.split(' ')[1] ?? '') === target.mount);
-    if (isMounted) return target.mount;
+    if (await isMounted(system, target.mount)) return target.mount;
     throw new AwayError(
       `${name}: nothing is mounted on ${target.mount}, so nothing was written`,
       'Plug the disk in; or name it by label: or uuid:, and it is mounted when it is needed',
@@ -213,6 +230,11 @@ async function openDisk(o: Opening<TargetOf<'disk'>>): Promise<string> {
       'Plug it in; lsblk -f lists the file systems that are there. The next try is within the hour',
     );
   return await mount(o, device, 'auto', 'noatime');
+}
+
+async function isMounted(system: System, folder: string): Promise<boolean> {
+  const table = (await readIfThere(at(system, '/proc/self/mounts'))) ?? '';
+  return table.split('\n').some((line) => unescaped(line.split(' ')[1] ?? '') === folder);
 }
 
 /** The unit of a device: systemd.unit(5), "String Escaping for Inclusion in Unit Names". */
@@ -254,6 +276,12 @@ async function mount(o: Opening, what: string, type: string, options: string): P
     );
   }
   o.mounted.push(where);
+  // Where a sandbox does not see it, all would be written beneath it, into memory.
+  if (!(await isMounted(o.system, where)))
+    throw new GatewayError(
+      `${name}: ${what} was mounted, and cannot be seen here`,
+      "See sudo journalctl -b -u 'pi-gateway-backup@*'",
+    );
   return where;
 }
 
@@ -300,6 +328,8 @@ async function openSftp(o: Opening<TargetOf<'sftp'>>): Promise<Omit<Opened, 'loc
   // Without it, what ssh has against the server is lost: restic 0.18 says that its session has ended, and no more.
   await system.run('ssh', args, { timeout: 90_000 }).catch((error: unknown) => {
     const stderr = error instanceof Error ? error.message.replace(/^ssh failed: /, '') : '';
+    // Without a word it is the server's program, which may end with 1 when its input ends at once: we are in.
+    if (stderr === '' || stderr.startsWith('Command failed')) return;
     throw troubleWith({ name: nameOf(target), location: locationOf(target) }, { code: 1, stderr });
   });
   // restic splits it at blanks; no value has any: fields.ts, and the folder is ours.
