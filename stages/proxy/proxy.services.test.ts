@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { lab } from '../../builder/lab/harness.ts';
-import { hostAddress, outside } from '../../builder/lab/lab.ts';
 import type { LabHost } from '../../builder/lab/namespace.ts';
 import { openDoor } from '../gateway/lab-api.ts';
 
@@ -32,9 +31,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pi-gateway-proxy-'));
   root = join(folder, 'root.pem');
   name = `${(await ssh('hostname')).trim()}.home.arpa`;
-  await ssh(
-    `sudo systemd-run --quiet --unit=test-echo node -e ${JSON.stringify(service).replaceAll('$', '\\$')}`,
-  );
+  await ssh('sudo tee /run/test-echo.js > /dev/null', 60, Buffer.from(service));
+  await ssh('sudo systemd-run --quiet --unit=test-echo node /run/test-echo.js', 60);
   // The first certificates of a device come after its boot.
   for (const until = Date.now() + 240_000; ; ) {
     const { exitCode } = await lan.run(
@@ -101,9 +99,7 @@ test('a service is added by one command, has a name and a certificate, and answe
   expect(said).toContain('https://echo.home.arpa/');
   expect(await resolved(lan, gatewayAddress, 'echo.home.arpa')).toContain(gatewayAddress);
   const { stdout } = await curl(lan, 'https://echo.home.arpa/', '-H', 'X-Forwarded-For: 1.2.3.4');
-  const own = hostAddress(facts.zones.lan, 10).v4;
   expect(JSON.parse(stdout)['x-forwarded-for']).toMatch(/^192\.168\.10\.\d+$/);
-  expect(own).toMatch(/^192\.168\.10\./);
   // Whoever does not trust the root.
   const stranger = await lan.run(
     'curl',
@@ -135,7 +131,6 @@ test('nothing of it is there from wan and guest', async () => {
       );
       expect([7, 28], `${host.namespace} ${address}:${port}`).toContain(exitCode);
     }
-  expect(outside).toBeDefined();
 });
 
 test('a service for the VPN alone is refused to the lan', async () => {
