@@ -27,6 +27,3 @@ export const portsFile = '/etc/pi-gateway/nftables.d/containers.nft';
 
 /** Facts of the stage, written when the image is built. */
 export const factsFile = '/usr/share/pi-gateway/containers.json';
-
-export const namespace = '/run/netns/containers';
-export const runtimeFolder = `/run/user/${owner.uid}`;

@@ -1,6 +1,5 @@
-import { stat } from 'node:fs/promises';
 import type * as z from 'zod';
-import { at, type System } from '../../firstboot/system.ts';
+import type { System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 import { decryptValue, needSecret } from '../secrets/store.ts';
 import {
@@ -17,7 +16,7 @@ import { needTemplate, readTemplates } from './catalog.ts';
 import { type ContainersFacts, readFacts } from './facts.ts';
 import { applyOptions } from './options.ts';
 import { type Owner, ownerOf, podman } from './owner.ts';
-import { runtimeFolder } from './places.ts';
+import { owner as ownerUser } from './places.ts';
 import { partName, secretOf, type Template } from './template.ts';
 import type { AppView, ContainersView, catalogView, partState } from './view.ts';
 
@@ -45,10 +44,12 @@ export async function containersStatus(
 
 async function containersOf(system: System, owner: Owner): Promise<Map<string, PodmanContainer>> {
   // Without the user's systemd nothing runs; Podman would only make its folders anew.
-  const isUp = await stat(at(system, runtimeFolder)).then(
-    () => true,
-    () => false,
-  );
+  const isUp = await system
+    .run('systemctl', ['is-active', '--quiet', `user@${ownerUser.uid}.service`])
+    .then(
+      () => true,
+      () => false,
+    );
   if (!isUp) return new Map();
   const text = await podman(
     owner,

@@ -204,7 +204,6 @@ export class ContainersDevice {
       '/usr/share/pi-gateway/ports.json',
       JSON.stringify([{ name: 'dns', port: 53, protocol: 'udp', zones: ['lan'] }]),
     );
-    await device.put('/run/user/850/bus', '');
     await ageIdentity.apply(device.system);
     device.programs.set(
       'systemd-creds',

@@ -142,9 +142,9 @@ async function changeApp(
     units: [...new Set([...before.units, ...after.units])],
     volumes: after.volumes,
   });
-  await writeFiles(system, app, from);
-  await ready(system, app);
   try {
+    await writeFiles(system, app, from);
+    await ready(system, app);
     await writeQuadlets(system, files, before.files);
     await userSystemctl(owner, ['daemon-reload']);
     await stop(
