@@ -183,7 +183,7 @@ function networkOf({ permissions: { network } }: Manifest): string {
     return `PrivateNetwork=yes
 RestrictAddressFamilies=AF_UNIX
 IPAddressDeny=any`;
-  // systemd-resolved's own address, systemd-resolved.service(8); the gateway's other services are not for it.
+  // systemd-resolved's own address, systemd-resolved.service(8); what else listens on loopback counts on being alone there.
   const resolver = '127.0.0.53 127.0.0.54';
   return network.includes('any')
     ? `RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6

@@ -74,7 +74,7 @@ export function permissionsOf(manifest: Manifest, build: BuildFacts): Permission
 }
 
 function networkOf({ permissions: { network, ports } }: Manifest): string {
-  if (network.includes('any')) return 'may talk to anybody but the gateway itself';
+  if (network.includes('any')) return 'may talk to anybody, also in the home; not over loopback';
   if (network.length > 0) return `may talk to ${network.join(', ')}`;
   return Object.keys(ports).length > 0 ? 'none of its own: it answers on its ports' : 'none';
 }
