@@ -32,7 +32,7 @@ beforeAll(async () => {
   root = join(folder, 'root.pem');
   name = `${(await ssh('hostname')).trim()}.home.arpa`;
   await ssh('sudo tee /run/test-echo.js > /dev/null', 60, Buffer.from(service));
-  await ssh('sudo systemd-run --quiet --unit=test-echo node /run/test-echo.js', 60);
+  await ssh('sudo systemd-run --quiet --unit=test-echo node /run/test-echo.js', 240);
   // The first certificates of a device come after its boot.
   for (const until = Date.now() + 240_000; ; ) {
     const { exitCode } = await lan.run(
@@ -77,7 +77,7 @@ const status = async (url: string, ...more: string[]) =>
   (await curl(lan, url, '-o', '/dev/null', '-w', '%{http_code}', ...more)).stdout;
 
 test('the root comes from the gateway, with the fingerprint that its command prints', async () => {
-  const told = JSON.parse(await ssh('sudo pi-gateway certificate trust --json', 60));
+  const told = JSON.parse(await ssh('sudo pi-gateway certificate trust --json', 240));
   const { stdout } = await lan.run('openssl', [
     ...['x509', '-in', root, '-noout', '-fingerprint', '-sha256'],
   ]);
@@ -95,7 +95,7 @@ test('the dashboard is found by its name, without a port', async () => {
 });
 
 test('a service is added by one command, has a name and a certificate, and answers by them', async () => {
-  const said = await ssh('sudo pi-gateway proxy add echo http://127.0.0.1:3000', 180);
+  const said = await ssh('sudo pi-gateway proxy add echo http://127.0.0.1:3000', 400);
   expect(said).toContain('https://echo.home.arpa/');
   expect(await resolved(lan, gatewayAddress, 'echo.home.arpa')).toContain(gatewayAddress);
   const { stdout } = await curl(lan, 'https://echo.home.arpa/', '-H', 'X-Forwarded-For: 1.2.3.4');
@@ -107,7 +107,7 @@ test('a service is added by one command, has a name and a certificate, and answe
     { okCodes: failures },
   );
   expect(stranger.exitCode).toBe(60);
-  const list = JSON.parse(await ssh('sudo pi-gateway certificate list --json', 60));
+  const list = JSON.parse(await ssh('sudo pi-gateway certificate list --json', 240));
   expect(list.certificates).toContainEqual(
     expect.objectContaining({ name: 'proxy-echo', names: ['echo.home.arpa'], state: 'good' }),
   );
@@ -134,13 +134,13 @@ test('nothing of it is there from wan and guest', async () => {
 });
 
 test('a service for the VPN alone is refused to the lan', async () => {
-  await ssh('sudo pi-gateway proxy add private http://127.0.0.1:3000 --zone vpn', 180);
+  await ssh('sudo pi-gateway proxy add private http://127.0.0.1:3000 --zone vpn', 400);
   expect(await status('https://private.home.arpa/')).toBe('403');
-  await ssh('sudo pi-gateway proxy remove private', 180);
+  await ssh('sudo pi-gateway proxy remove private', 400);
 });
 
 test('a service for clients with certificates lets in those alone, and not those that were revoked', async () => {
-  await ssh('sudo pi-gateway proxy add vault http://127.0.0.1:3000 --mtls', 180);
+  await ssh('sudo pi-gateway proxy add vault http://127.0.0.1:3000 --mtls', 400);
   expect((await curl(lan, 'https://vault.home.arpa/', '--tls-max', '1.2')).exitCode).not.toBe(0);
   const made = JSON.parse(
     await ssh('sudo pi-gateway certificate client phone /tmp/phone.p12 --json', 60),
@@ -152,7 +152,7 @@ test('a service for clients with certificates lets in those alone, and not those
   const { stdout } = await curl(lan, 'https://vault.home.arpa/', ...flags);
   expect(JSON.parse(stdout)['x-client-name']).toBe('phone');
   const { serial } = made.certificate;
-  await ssh(`sudo pi-gateway certificate revoke ${serial} --reason keyCompromise`, 120);
+  await ssh(`sudo pi-gateway certificate revoke ${serial} --reason keyCompromise`, 300);
   const after = await curl(lan, 'https://vault.home.arpa/', '--tls-max', '1.2', ...flags);
   expect(after.exitCode).not.toBe(0);
   expect(after.stderr).toMatch(/revoked/);
@@ -164,11 +164,11 @@ test('a service for clients with certificates lets in those alone, and not those
 });
 
 test('a renewal drops no connection: a long request ends as it should', async () => {
-  const before = JSON.parse(await ssh('sudo pi-gateway proxy list --json', 60)).sites;
+  const before = JSON.parse(await ssh('sudo pi-gateway proxy list --json', 240)).sites;
   const long = curl(lan, 'https://echo.home.arpa/long');
   await new Promise((resolve) => setTimeout(resolve, 3000));
-  await ssh('sudo pi-gateway certificate renew proxy-echo', 120);
-  await ssh('sudo systemctl reload pi-gateway-proxy.service', 60);
+  await ssh('sudo pi-gateway certificate renew proxy-echo', 300);
+  await ssh('sudo systemctl reload pi-gateway-proxy.service', 240);
   expect(await status('https://echo.home.arpa/')).toBe('200');
   expect((await long).stdout).toBe('begun ended');
   expect(before.map((one: { name: string }) => one.name)).toEqual(['dashboard', 'echo', 'vault']);
@@ -189,7 +189,7 @@ test('the services of it run in sandboxes', async () => {
     'pi-gateway-certificates.service',
     'pi-gateway-acme.service',
   ]) {
-    const scored = await ssh(`sudo systemd-analyze security --no-pager ${unit}`, 60);
+    const scored = await ssh(`sudo systemd-analyze security --no-pager ${unit}`, 240);
     const score = Number(/exposure level for \S+: ([\d.]+)/.exec(scored)?.[1]);
     expect(score, unit).toBeLessThanOrEqual(2.0);
   }
@@ -203,13 +203,13 @@ test('the services of it run in sandboxes', async () => {
 
 test('certificates are renewed by the timer’s service when the time comes', async () => {
   const of = async () =>
-    JSON.parse(await ssh('sudo pi-gateway certificate list --json', 60)).certificates.find(
+    JSON.parse(await ssh('sudo pi-gateway certificate list --json', 240)).certificates.find(
       (one: { name: string }) => one.name === 'proxy-echo',
     );
   const before = await of();
   await ssh('sudo systemctl stop chrony; sudo date -s "+61 days" > /dev/null');
   try {
-    await ssh('sudo systemctl restart pi-gateway-certificates.service', 180);
+    await ssh('sudo systemctl restart pi-gateway-certificates.service', 400);
     const after = await of();
     expect(after.serial).not.toBe(before.serial);
     expect(Date.parse(after.not_after) - Date.parse(before.not_after)).toBeGreaterThan(
@@ -217,7 +217,7 @@ test('certificates are renewed by the timer’s service when the time comes', as
     );
   } finally {
     await ssh('sudo date -s "-61 days" > /dev/null; sudo systemctl start chrony');
-    await ssh('sudo systemctl restart pi-gateway-certificates.service', 180);
+    await ssh('sudo systemctl restart pi-gateway-certificates.service', 400);
   }
   expect(await status('https://echo.home.arpa/')).toBe('200');
 });
