@@ -89,6 +89,19 @@ test('auto takes PCP where there is all, and UPnP where there is nothing else; w
   await upnp.stop();
 });
 
+test('another way of asking leaves the port open: what is taken back is not what was just asked for', async () => {
+  const server = await at.miniupnpd(['enable_natpmp=yes', 'enable_upnp=yes']);
+  for (const mapping of ['pcp', 'upnp', 'natpmp', 'auto']) {
+    await at.set({ mapping });
+    expect((await at.service()).state, mapping).toBe('mapped');
+    expect(await at.reaches(home.port), mapping).toBe(true);
+  }
+  await at.set(undefined);
+  await at.service();
+  expect(await at.rules()).not.toContain('dnat');
+  await server.stop();
+});
+
 test('asks for the port in the IPv6 firewall of the router (PCP), and closes it when it is turned off', async () => {
   const server = await at.miniupnpd(['enable_natpmp=yes', 'enable_upnp=yes']);
   await at.set({ ipv6: true });

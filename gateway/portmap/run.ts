@@ -96,9 +96,10 @@ async function work(
   uplinks: readonly Uplink[],
   wanted: readonly Wanted[],
 ): Promise<Omit<PortmapStatus, 'checked_at'>> {
-  const families: FamilyStatus[] = [];
   const asked = uplinks.filter(({ family }) => request && (family === 4 || request.ipv6));
+  const mapping = request?.mapping ?? 'auto';
   const isWanted = (one: Held) =>
+    (mapping === 'auto' || mapping === one.method) &&
     asked.some(({ family }) => family === one.family) &&
     wanted.some(({ internal, external }) => internal === one.internal && external === one.wished);
   const stuck: Held[] = [];
@@ -111,22 +112,37 @@ async function work(
       );
     }
   };
+  const mapAll = async (known: readonly Held[]): Promise<Family[]> => {
+    const found: Family[] = [];
+    for (const uplink of asked) {
+      const remember = (more: readonly Held[]) =>
+        writeRecord(places, {
+          nonce,
+          held: distinct([...stuck, ...known, ...found.flatMap(({ held: own }) => own), ...more]),
+        });
+      found.push(
+        await mapFamily(uplink, mapping, request?.lease ?? 0, wanted, {
+          nonce,
+          old: known,
+          remember,
+        }),
+      );
+    }
+    return found;
+  };
   // First, as a router has one mapping for each port of ours, and would give the old one again (RFC 6887, 11.3).
   await endAll(old.filter((one) => !isWanted(one)));
   const good = old.filter(isWanted);
-  const kept: Held[] = [];
-  const remember = (more: readonly Held[]) =>
-    writeRecord(places, { nonce, held: distinct([...stuck, ...good, ...kept, ...more]) });
-  for (const uplink of asked) {
-    const found = await mapFamily(uplink, request?.mapping ?? 'auto', request?.lease ?? 0, wanted, {
-      nonce,
-      old: good,
-      remember,
-    });
-    families.push(found.status);
-    kept.push(...found.held);
+  let found = await mapAll(good);
+  const own = () => found.flatMap((one) => one.held);
+  const stale = good.filter((one) => !own().some((other) => isSame(one, other)));
+  if (stale.length > 0) {
+    await endAll(stale);
+    // In most routers a port has one mapping, whoever asked for it and how: the new one may have gone with the old.
+    found = await mapAll(own());
   }
-  await endAll(good.filter((one) => !kept.some((other) => isSame(one, other))));
+  const families = found.map(({ status }) => status);
+  const kept = own();
   const left = distinct([...kept, ...stuck]);
   // Without it the unit does not start any more.
   if (request === undefined && left.length === 0) await rm(places.state, { force: true });

@@ -68,9 +68,12 @@ export async function applyTuning(system: System, now = new Date()): Promise<Tun
   const paths = new Set(wanted.map(({ path }) => path));
   for (const [path, value] of Object.entries(old.files))
     if (!paths.has(path)) await put(system, { path, value, label: path }, notes);
-  // Interrupts and queues are the hardware's to give; the rest is the owner's wish.
-  for (const one of wanted)
-    await put(system, one, one.path.startsWith('/proc/sys/') ? problems : notes);
+  // Interrupts and queues are the hardware's to give, and not every kernel has each setting; the rest is
+  // the owner's wish.
+  for (const one of wanted) {
+    const isThere = one.path in old.files || one.path in files;
+    await put(system, one, isThere && one.path.startsWith('/proc/sys/') ? problems : notes);
+  }
   for (const device of new Set([...old.shaped, ...shaped])) await runAll(system, unshape(device));
   if (old.classes || classes.length > 0)
     await attempt(problems, 'The classes', () => call(system, classRules(classes, shaped)));

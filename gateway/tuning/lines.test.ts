@@ -99,7 +99,7 @@ test('shaping takes four fifths of the latency that load adds, in both direction
   const result = await measure(system, {
     server,
     port: 5201,
-    seconds: 3,
+    seconds: 2,
     shaping: {
       off: async () => void (await tuning('undo')),
       on: async () => {
