@@ -20,7 +20,7 @@ const list = defineOperation({
   area: 'certificates',
   summary: "Certificates of the gateway's own CA",
   role: 'viewer',
-  query: z.object({
+  query: z.strictObject({
     all: z
       .enum(['true', 'false'])
       .default('false')

@@ -12,23 +12,24 @@ export const serviceName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, 'must be 1 to 40 of a-z, 0-9 and -, e.g. grafana');
 
+const places = /^(https?):\/\/(\[[0-9a-f:]+\]|[0-9.]+|localhost):(\d{1,5})\/?$/;
+const placeProblem =
+  'must be http or https, an address (no host name) and a port, and no path, e.g. http://127.0.0.1:3000';
+
 const target = z
   .string({ error: 'must be where the service is, e.g. http://127.0.0.1:3000' })
-  .refine((text) => targetOf(text) !== undefined, {
-    error:
-      'must be http or https, an address (no host name) and a port, and no path, e.g. http://127.0.0.1:3000',
-  });
+  .regex(places, { error: placeProblem, abort: true })
+  .refine((text) => targetOf(text) !== undefined, { error: placeProblem });
 
 export type Target = { tls: boolean; address: string; port: number };
 
 /** @returns undefined for what is no target. */
 export function targetOf(text: string): Target | undefined {
-  const [, scheme, host = '', port = ''] =
-    /^(https?):\/\/(\[[0-9a-f:]+\]|[0-9.]+|localhost):(\d{1,5})\/?$/i.exec(text) ?? [];
+  const [, scheme, host = '', port = ''] = places.exec(text) ?? [];
   const address = host === 'localhost' ? '127.0.0.1' : host.replace(/^\[|\]$/g, '');
   const number = Number(port);
   if (isIP(address) === 0 || number < 1 || number > 65_535) return undefined;
-  return { tls: scheme?.toLowerCase() === 'https', address, port: number };
+  return { tls: scheme === 'https', address, port: number };
 }
 
 /** The device itself: nobody is between, so a certificate that nobody vouches for will do. */
