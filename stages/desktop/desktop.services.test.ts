@@ -82,6 +82,7 @@ test('started, it lets a VPN client in with the password of this session alone, 
   expect(said).toContain(access.fingerprint);
   expect(said).toMatch(/^in \d+x\d+/m);
   expect(said).toContain('picture yes');
+  expect(await ssh('pgrep -u pi-gateway-desktop -l')).toMatch(/ foot$/m);
   expect(await look(peer, 'wrong')).toContain('failed refused');
   expect(await look(peer, '')).toContain('failed');
   // Every way in has encryption and a password: VeNCrypt with X509Plain, RSA-AES.
