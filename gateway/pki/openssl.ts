@@ -30,7 +30,7 @@ export type Authority = { certificate: string; key: string };
 
 export type Signing = {
   by: Authority;
-  /** As openssl-ca(1) takes it, `/O=…/CN=…`: values of {@link plainName} alone. */
+  /** As openssl-ca(1) takes it, `/O=…/CN=…`: no value of it has a slash, an equals sign or a plus. */
   subject: string;
   /** PEM: the key of whom it is for, or a request signed by that key. */
   of: { key: string } | { request: string };
@@ -39,9 +39,6 @@ export type Signing = {
   from: Date;
   to: Date;
 };
-
-/** What may stand in a subject: nothing that ends a value there. */
-export const plainName = /^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/;
 
 /**
  * `openssl ca`, which alone takes both dates in every version that devices have (3.0 to 3.5). What a request

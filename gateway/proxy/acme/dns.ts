@@ -19,9 +19,6 @@ export type TxtProvider = {
   clear(record: string, value: string, world: World): Promise<void>;
 };
 
-/** Providers of dynamic DNS whose token also writes TXT records. */
-export const txtProviders = ['cloudflare', 'duckdns', 'rfc2136'] as const;
-
 /** Of the owner's providers, in their order, the first that has the name. */
 export function providerFor(
   providers: readonly ProviderSettings[],
