@@ -155,7 +155,8 @@ async function conclude(system: System, ready: Ready, manifest: Manifest): Promi
     `Pi Gateway: restored as ${manifest.head.host} from the backup ${ready.snapshot} of ${ready.at}.`,
     ...ready.notes.map((note) => `- ${note}`),
   ];
-  await writeRestored(system, { at: new Date().toISOString(), ok: true, message: text.join(' ') });
+  const message = [text[0], ...ready.notes].join(' ');
+  await writeRestored(system, { at: new Date().toISOString(), ok: true, message });
   const card = await writeDeviceCard(system);
   await writeDurably(
     join(system.root, system.boot, statusFile),
