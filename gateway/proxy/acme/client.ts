@@ -27,7 +27,7 @@ export type AcmeOptions = {
 
 /** Milliseconds: proofs of eight names, each with its wait. */
 const patience = 3_600_000;
-/** Days before its end that a certificate is renewed; Let's Encrypt advises a third of its time. */
+/** Days before its end that a certificate is renewed, at most; a third of its time, as Let's Encrypt advises. */
 const renewBefore = 30;
 
 /** Issues and renews what is due. What fails is told, and holds up no other. */
@@ -105,7 +105,8 @@ function reasonFor(
   if (!certificate) return 'there was none';
   const names = (certificate.subjectAltName ?? '').split(', ').map((one) => one.slice(4));
   if (names.toSorted().join() !== dns.toSorted().join()) return 'its names have changed';
-  return Date.parse(certificate.validTo) - now < renewBefore * 86_400_000
+  const [from, to] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)];
+  return to - now < Math.min(renewBefore * 86_400_000, (to - from) / 3)
     ? 'its time is nearly over'
     : undefined;
 }
