@@ -65,19 +65,12 @@ const nativePackages = [
 const emulationPackages = ['qemu-user', 'tcc', 'musl-dev'];
 
 /**
- * Programs that must stay the image's own: they tell or depend on the architecture (dpkg is built
- * with its own), or work on the image's C library.
+ * Programs that must stay the image's own: they tell or depend on the architecture, or work on the image's
+ * C library.
  */
 const neverNative = new Set([
   'arch',
   'chroot',
-  'dpkg',
-  'dpkg-divert',
-  'dpkg-query',
-  'dpkg-realpath',
-  'dpkg-split',
-  'dpkg-statoverride',
-  'dpkg-trigger',
   'getconf',
   'getent',
   'iconv',
@@ -87,8 +80,13 @@ const neverNative = new Set([
   'start-stop-daemon',
   'tcc',
   'uname',
-  'update-alternatives',
 ]);
+
+/**
+ * dpkg's programs have the architecture that they are of as one string in them; in these copies it is the image's.
+ * dpkg unpacks, and computes the MD5 of all that it unpacks: under emulation that is much of a build.
+ */
+const ofArchitecture = new Set(['dpkg', 'dpkg-divert', 'dpkg-query', 'dpkg-split', 'dpkg-trigger']);
 
 const nativeFolders = [
   'usr/bin',
@@ -101,6 +99,8 @@ const nativeFolders = [
 const shimSource = fileURLToPath(new URL('native-exec.c', import.meta.url));
 
 export const hostArchitecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
+/** As long as the host's where programs are native copies (amd64). */
+const imageArchitecture = 'arm64';
 const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
 
 /** Library directory of the tree, which the chroot must see at the same path. */
@@ -140,7 +140,7 @@ async function recipe(source: DebianSource): Promise<string> {
   const shim = await readFile(shimSource, 'utf8');
   const parts = [hostArchitecture, source.suite, imagePackages, nativePackages, emulationPackages];
   return createHash('sha256')
-    .update(JSON.stringify([...parts, [...neverNative], nativeFolders, shim]))
+    .update(JSON.stringify([...parts, [...neverNative], [...ofArchitecture], nativeFolders, shim]))
     .digest('hex')
     .slice(0, 16);
 }
@@ -302,10 +302,24 @@ async function linkNativePrograms(root: string): Promise<void> {
     await mkdir(join(root, 'native', folder), { recursive: true });
     for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
       if (!entry.isFile() || neverNative.has(entry.name) || entry.name.startsWith('qemu')) continue;
-      if (await isElf(join(root, folder, entry.name)))
-        await link(join(root, folder, entry.name), join(root, 'native', folder, entry.name));
+      const [program, native] = [
+        join(root, folder, entry.name),
+        join(root, 'native', folder, entry.name),
+      ];
+      if (ofArchitecture.has(entry.name)) await copyForImage(program, native);
+      else if (await isElf(program)) await link(program, native);
     }
   }
+}
+
+/** Copies a program of dpkg's that takes the image's architecture for its own; none where that is not one string in it. */
+async function copyForImage(program: string, copy: string): Promise<void> {
+  const bytes = await readFile(program);
+  const own = Buffer.from(`\0${hostArchitecture}\0`);
+  const at = bytes.indexOf(own);
+  if (at < 0 || bytes.indexOf(own, at + 1) >= 0) return;
+  bytes.write(imageArchitecture, at + 1, 'latin1');
+  await writeFile(copy, bytes, { mode: 0o755 });
 }
 
 async function isElf(path: string): Promise<boolean> {
