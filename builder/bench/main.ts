@@ -83,12 +83,14 @@ async function imageFacts(path: string): Promise<NonNullable<BenchmarkRecord['im
 
 /** Also what an interrupted run left: its mounts and loop devices went with its namespace. */
 async function clean(cache: string): Promise<void> {
-  const [command = '', ...args] = [
-    ...(process.getuid?.() === 0 ? [] : ['sudo']),
-    ...['rm', '-rf', '--one-file-system', scratchOf(cache)],
-  ];
-  await run(command, args);
-  if (process.getuid?.() === 0) await unregisterBinfmt();
+  const scratch = scratchOf(cache);
+  if (process.getuid?.() !== 0) {
+    await run('sudo', ['rm', '-rf', '--one-file-system', scratch]);
+    return;
+  }
+  // What was killed may take a moment to let go.
+  await rm(scratch, { recursive: true, force: true, maxRetries: 10 });
+  await unregisterBinfmt();
 }
 
 program.parse();
