@@ -99,7 +99,6 @@ const nativeFolders = [
 const shimSource = fileURLToPath(new URL('native-exec.c', import.meta.url));
 
 export const hostArchitecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
-/** As long as the host's where programs are native copies (amd64). */
 const imageArchitecture = 'arm64';
 const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
 
@@ -312,14 +311,20 @@ async function linkNativePrograms(root: string): Promise<void> {
   }
 }
 
-/** Copies a program of dpkg's that takes the image's architecture for its own; none where that is not one string in it. */
 async function copyForImage(program: string, copy: string): Promise<void> {
-  const bytes = await readFile(program);
-  const own = Buffer.from(`\0${hostArchitecture}\0`);
-  const at = bytes.indexOf(own);
-  if (at < 0 || bytes.indexOf(own, at + 1) >= 0) return;
+  const bytes = ofImage(await readFile(program));
+  if (bytes) await writeFile(copy, bytes, { mode: 0o755 });
+}
+
+/** A program of dpkg's that takes the image's architecture for its own; undefined if that is not one string in it. */
+export function ofImage(program: Uint8Array, own: string = hostArchitecture): Buffer | undefined {
+  const bytes = Buffer.from(program);
+  const word = Buffer.from(`\0${own}\0`);
+  const at = bytes.indexOf(word);
+  if (at < 0 || bytes.indexOf(word, at + 1) >= 0 || own.length !== imageArchitecture.length)
+    return undefined;
   bytes.write(imageArchitecture, at + 1, 'latin1');
-  await writeFile(copy, bytes, { mode: 0o755 });
+  return bytes;
 }
 
 async function isElf(path: string): Promise<boolean> {
