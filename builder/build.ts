@@ -296,7 +296,7 @@ async function refuseEarly(
   // The archives of an image base are known to the image alone: they are asked from within it.
   if (guard.lock.base.kind !== 'debian') return;
   const { debian } = b.config;
-  if (!(await findTools(b.cache, debian))) await b.sharing.pullTools(debian, shown(b));
+  if (!(await findTools(b.cache, debian))) await b.sharing.pullTools(b.config, undefined, shown(b));
   const tools = await findTools(b.cache, debian, guard.toolPins);
   let have: Record<string, string> = {};
   if (tools) {
@@ -453,7 +453,7 @@ async function makeTools(b: Build): Promise<Tools> {
   return await b.host.once(`tools ${digestOf(b.config.debian)}`, async () => {
     await b.host.prepare();
     if (!(await findTools(b.cache, b.config.debian)))
-      await b.sharing.pullTools(b.config.debian, shown(b));
+      await b.sharing.pullTools(b.config, pins ? undefined : b.archiveState, shown(b));
     const pulled = await findTools(b.cache, b.config.debian, pins);
     if (pulled) return pulled;
     return await turn(b, 'tools', () =>

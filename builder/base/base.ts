@@ -45,7 +45,7 @@ export const debianFacts = z.strictObject({
 export type DebianFacts = z.output<typeof debianFacts>;
 
 /** Name of the Debian base's layer, known before it is made. */
-export function debianLayer(config: Config, tools: Tools, freshness: string): string {
+export function debianLayer(config: Config, tools: { digest: string }, freshness: string): string {
   return digestOf(['base', debianRecipe(config, tools), freshness]);
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type * as z from 'zod';
 import { messageOf } from '../errors.ts';
-import { fetchParcel, type Parcel, type Seal, sendParcel } from '../oci/parcel.ts';
+import { fetchParcel, type Parcel, readFacts, type Seal, sendParcel } from '../oci/parcel.ts';
 import type { Remote } from '../oci/remote.ts';
 import { RemoteError } from '../oci/remote-error.ts';
 
@@ -71,6 +71,21 @@ export class SharedLayers {
         }
       });
     return found;
+  }
+
+  /** What the first remote that has the tag records of it. */
+  async facts(tag: string): Promise<unknown> {
+    for (const remote of this.#o.pull) {
+      if (!this.#mayPull(remote)) continue;
+      try {
+        const facts = await readFacts(remote, tag, this.#o.seal);
+        if (facts !== undefined) return facts;
+      } catch (error) {
+        if (error instanceof RemoteError) this.#giveUp(remote, error, withoutIt);
+        else this.#distrust(remote, tag, error);
+      }
+    }
+    return undefined;
   }
 
   /** Fetches what remotes have, several at once; returns the tags that are now in the cache. */

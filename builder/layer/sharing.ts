@@ -2,7 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
-import { type DebianFacts, debianFacts } from '../base/base.ts';
+import { type DebianFacts, debianFacts, debianLayer } from '../base/base.ts';
 import type { Config } from '../config/schema.ts';
 import { openRemote } from '../oci/remote.ts';
 import { openSeal } from '../oci/seal.ts';
@@ -20,6 +20,9 @@ export type ShowStep = (name: string, work: (ui: Step) => Promise<void>) => Prom
 
 /** What a layer on top of a base records. */
 const layerFacts = z.strictObject({ initramfs: z.boolean() });
+
+/** What is recorded of a tools tree. */
+const toolsFacts = z.object({ digest: z.string().regex(/^[0-9a-f]{64}$/) });
 
 /** Brings tools, base and layers of the cache to other machines, and theirs here. */
 export class Sharing {
@@ -66,10 +69,14 @@ export class Sharing {
     return new Sharing(shared, o.store, o.cache);
   }
 
-  /** The tools tree, if some store has it. */
-  async pullTools(source: Config['debian'], show: ShowStep): Promise<void> {
-    const { name, directory } = await toolsPlace(this.#cache, source);
-    const wanted: Wanted<unknown> = {
+  /**
+   * The tools tree, if some store has it; with a state of the archives also the Debian base that was made with
+   * these tools, at the same time.
+   */
+  async pullTools(config: Config, archiveState: string | undefined, show: ShowStep): Promise<void> {
+    if (!this.#shared.pulls) return;
+    const { name, directory } = await toolsPlace(this.#cache, config.debian);
+    const tools: Wanted<unknown> = {
       tag: toolsTag(name),
       facts: z.unknown(),
       fits: (tree) => isToolsTree(tree, name),
@@ -79,14 +86,27 @@ export class Sharing {
         await rename(tree, directory);
       },
     };
-    await this.#pull('tools', [wanted], show);
+    const wanted: Wanted<unknown>[] = [tools];
+    if (archiveState !== undefined && config.base[0] === 'debian') {
+      // The base's name is made of the tools' digest, which who pushed them has recorded.
+      const facts = toolsFacts.safeParse(await this.#shared.facts(tools.tag));
+      if (facts.success) {
+        const base = debianLayer(config, facts.data, archiveState);
+        if (!(await this.#store.find(base))) wanted.push(this.#base(base) as Wanted<unknown>);
+      }
+    }
+    await this.#pull('tools', wanted, show);
   }
 
   /** The Debian base's layer, if some store has it. */
   async pullBase(digest: string, show: ShowStep): Promise<void> {
-    const fits = async (tree: string, facts: DebianFacts) =>
-      isDeepStrictEqual(await installedPackages(tree), facts.versions);
-    await this.#pull('base debian', [this.#layer(digest, debianFacts, fits)], show);
+    await this.#pull('base debian', [this.#base(digest)], show);
+  }
+
+  #base(digest: string): Wanted<DebianFacts> {
+    return this.#layer(digest, debianFacts, async (tree, facts) =>
+      isDeepStrictEqual(await installedPackages(tree), facts.versions),
+    );
   }
 
   /** Those of the layers that the cache lacks and some store has. */
@@ -111,7 +131,13 @@ export class Sharing {
     if (!this.#shared.pushes) return pushed;
     const { name, directory } = await toolsPlace(this.#cache, o.source);
     const trees: Shareable[] = [
-      { tag: toolsTag(name), title: 'tools', seconds: 20, facts: {}, tree: directory },
+      {
+        tag: toolsTag(name),
+        title: 'tools',
+        seconds: 20,
+        facts: { digest: o.tools.digest },
+        tree: directory,
+      },
     ];
     for (const { digest } of o.layers) {
       const info = await this.#store.find(digest);

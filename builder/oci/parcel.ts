@@ -121,18 +121,9 @@ export async function fetchParcel(
     onProgress?: (done: number, total: number) => void;
   },
 ): Promise<Parcel | undefined> {
-  const bytes = await remote.readManifest(tag);
-  if (!bytes) return undefined;
-  const manifest = parsed(manifestSchema, bytes, 'manifest');
-  const layer = manifest.layers[0];
-  if (manifest.layers.length !== 1 || layer?.mediaType !== mediaType.layer)
-    throw refused('the image under its name is no layer of ours');
-  checkSeal(o.seal, manifest, tag, layer);
-  const config = parsed(imageConfigSchema, await readDocument(remote, manifest.config), 'config');
-  const record = parsed(recordSchema, config.config.Labels[labels.parcel] ?? '', 'record');
-  if (record.tag !== tag) throw refused(`it says that it is ${record.tag.slice(0, 40)}`);
-  const diffId = config.rootfs.diff_ids[0];
-  if (config.rootfs.diff_ids.length !== 1 || !diffId) throw refused('it names no content');
+  const opened = await openParcel(remote, tag, o.seal);
+  if (!opened) return undefined;
+  const { layer, record, diffId } = opened;
   await mkdir(o.scratch, { recursive: true });
   await checkSpace(o.scratch, layer.size + record.tarSize);
   const file = join(o.scratch, `${tag}.tar.zst`);
@@ -147,6 +138,37 @@ export async function fetchParcel(
   }
   const { title, seconds, facts } = record;
   return { tag, title, seconds, facts };
+}
+
+/** What is recorded of a parcel, if the remote has it: checked as {@link fetchParcel} does, but for its content. */
+export async function readFacts(
+  remote: Remote,
+  tag: string,
+  seal: Seal | undefined,
+): Promise<unknown> {
+  return (await openParcel(remote, tag, seal))?.record.facts;
+}
+
+async function openParcel(
+  remote: Remote,
+  tag: string,
+  seal: Seal | undefined,
+): Promise<
+  { layer: Descriptor; record: z.output<typeof recordSchema>; diffId: string } | undefined
+> {
+  const bytes = await remote.readManifest(tag);
+  if (!bytes) return undefined;
+  const manifest = parsed(manifestSchema, bytes, 'manifest');
+  const layer = manifest.layers[0];
+  if (manifest.layers.length !== 1 || layer?.mediaType !== mediaType.layer)
+    throw refused('the image under its name is no layer of ours');
+  checkSeal(seal, manifest, tag, layer);
+  const config = parsed(imageConfigSchema, await readDocument(remote, manifest.config), 'config');
+  const record = parsed(recordSchema, config.config.Labels[labels.parcel] ?? '', 'record');
+  if (record.tag !== tag) throw refused(`it says that it is ${record.tag.slice(0, 40)}`);
+  const diffId = config.rootfs.diff_ids[0];
+  if (config.rootfs.diff_ids.length !== 1 || !diffId) throw refused('it names no content');
+  return { layer, record, diffId };
 }
 
 /** What a signature is of: the name, what is recorded and what is in it. */
