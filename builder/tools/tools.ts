@@ -59,6 +59,7 @@ const nativePackages = [
   'perl-base',
   'python3-minimal',
   'sed',
+  'systemd', // systemctl and the two of nativeOfSystemd: each stage and many packages call them
 ];
 
 /** The emulator, and a compiler with a small libc for native-exec.c. */
@@ -74,13 +75,22 @@ const neverNative = new Set([
   'getconf',
   'getent',
   'iconv',
+  'kernel-install',
   'ldconfig',
   'locale',
   'localedef',
+  'losetup',
+  'mount',
   'start-stop-daemon',
+  'swapoff',
+  'swapon',
   'tcc',
+  'umount',
   'uname',
 ]);
+
+/** Of systemd's many programs, these only read and write files below their root. */
+const nativeOfSystemd = new Set(['systemctl', 'systemd-sysusers', 'systemd-tmpfiles']);
 
 /**
  * dpkg's programs have the architecture that they are of as one string in them; in these copies it is the image's.
@@ -139,7 +149,16 @@ async function recipe(source: DebianSource): Promise<string> {
   const shim = await readFile(shimSource, 'utf8');
   const parts = [hostArchitecture, source.suite, imagePackages, nativePackages, emulationPackages];
   return createHash('sha256')
-    .update(JSON.stringify([...parts, [...neverNative], [...ofArchitecture], nativeFolders, shim]))
+    .update(
+      JSON.stringify([
+        ...parts,
+        [...neverNative],
+        [...nativeOfSystemd],
+        [...ofArchitecture],
+        nativeFolders,
+        shim,
+      ]),
+    )
     .digest('hex')
     .slice(0, 16);
 }
@@ -300,7 +319,7 @@ async function linkNativePrograms(root: string): Promise<void> {
   for (const folder of nativeFolders) {
     await mkdir(join(root, 'native', folder), { recursive: true });
     for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
-      if (!entry.isFile() || neverNative.has(entry.name) || entry.name.startsWith('qemu')) continue;
+      if (!entry.isFile() || !mayRunNatively(entry.name)) continue;
       const [program, native] = [
         join(root, folder, entry.name),
         join(root, 'native', folder, entry.name),
@@ -309,6 +328,11 @@ async function linkNativePrograms(root: string): Promise<void> {
       else if (await isElf(program)) await link(program, native);
     }
   }
+}
+
+function mayRunNatively(name: string): boolean {
+  if (/^systemd-|ctl$/.test(name)) return nativeOfSystemd.has(name);
+  return !neverNative.has(name) && !name.startsWith('qemu');
 }
 
 async function copyForImage(program: string, copy: string): Promise<void> {
