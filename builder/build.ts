@@ -17,6 +17,7 @@ import { assembleImage } from './image/assemble.ts';
 import { readImageRecord, writeImageRecord } from './image/record.ts';
 import {
   applyConfig,
+  initramfsContent,
   installedPackages,
   seal,
   setUpDebianBoot,
@@ -324,7 +325,7 @@ async function refuseEarly(
   );
 }
 
-/** Makes the layers, or finds them; returns the trees, lowest first, and those that an initramfs is of. */
+/** Makes the layers, or finds them; returns the trees, lowest first, and what an initramfs is made from. */
 async function makeLayers(
   b: Build,
   { base, gateway, maker }: Ground,
@@ -350,9 +351,17 @@ async function makeLayers(
       step.stage.stage.definition.name,
     );
     names.push(b.store.tree(step.digest));
-    if (facts.initramfs === true) flagged.push(step.digest);
+    if (facts.initramfs === true) flagged.push(await initramfsInput(b, step));
   }
   return { names, flagged };
+}
+
+/** What an initramfs is made from in a layer: of files their content alone, whatever lies below them. */
+async function initramfsInput(b: Build, step: LayerStep): Promise<string> {
+  if (step.kind === 'packages') return step.digest;
+  const content = await initramfsContent(join(b.store.directory, b.store.tree(step.digest)));
+  // Whether a folder hides all that lies below it follows from the code that made it.
+  return digestOf([step.id, content, step.inputs.code ?? '']);
 }
 
 async function runSteps(b: Build): Promise<BuildResult> {
@@ -716,7 +725,7 @@ async function bootLayer(
   const debian = base.kind === 'debian';
   if (!debian && flagged.length === 0) return;
   const inputs = { base: base.digest, diskId: base.layout.diskId, initramfs: digestOf(flagged) };
-  const digest = digestOf(['boot', 3, inputs]);
+  const digest = digestOf(['boot', 4, inputs]);
   await maker.layer('initramfs', digest, inputs, names, (session) =>
     debian ? setUpDebianBoot(session, { diskId: base.layout.diskId }) : updateInitramfs(session),
   );

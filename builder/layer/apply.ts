@@ -5,17 +5,20 @@ import {
   mkdir,
   readdir,
   readFile,
+  readlink,
   rm,
   symlink,
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Chroot, GatewayConfig } from '../../stages/define.ts';
+import { fileDigest } from '../artifact/compress.ts';
 import type { Session } from '../chroot/session.ts';
 import { BuildError, exitCode } from '../errors.ts';
 import { packagesOf } from '../inspect/dpkg.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
 import type { OverlayEntry } from '../overlay/render.ts';
+import { digestOf } from '../plan/digest.ts';
 import { bootMountOptions, deviceMount, sharedMemoryMount } from './fstab.ts';
 
 /** Writes the stage's files, sets its services, runs its code. */
@@ -85,26 +88,61 @@ class Owners {
 
 /**
  * Paths whose content goes into an initramfs, or into the files on bootfs that are written with it; a
- * layer that has one needs them made anew.
+ * layer that has one needs them made anew. The hooks of initramfs-tools, udev, kmod, console-setup and
+ * raspi-firmware read these (/usr/share/initramfs-tools/hooks).
  */
 const initramfsInputs = [
+  'etc/console-setup',
+  'etc/crypttab',
+  'etc/default/console-setup',
+  'etc/default/keyboard',
   'etc/default/raspi-extra-cmdline',
   'etc/default/raspi-firmware-custom',
   'etc/initramfs-tools',
   'etc/modprobe.d',
+  'etc/modules',
   'etc/modules-load.d',
+  'etc/udev',
   'usr/lib/firmware',
   'usr/lib/modprobe.d',
   'usr/lib/modules',
   'usr/share/initramfs-tools',
 ];
 
+/** Of this folder udev's hook takes only what names and sets network cards (systemd.link(5)). */
+const links = 'etc/systemd/network';
+
+/** The paths of a layer's own tree that are inputs of an initramfs. */
+async function initramfsPaths(tree: string): Promise<string[]> {
+  const names = await readdir(join(tree, links)).catch(() => []);
+  const there: string[] = [];
+  for (const path of initramfsInputs)
+    if (await lstat(join(tree, path)).catch(() => undefined)) there.push(path);
+  return [
+    ...there,
+    ...names.filter((name) => name.endsWith('.link')).map((name) => join(links, name)),
+  ];
+}
+
 export async function touchesInitramfs(tree: string): Promise<boolean> {
-  for (const path of initramfsInputs) {
-    const kind = await lstat(join(tree, path)).catch(() => undefined);
-    if (kind) return true;
-  }
-  return false;
+  return (await initramfsPaths(tree)).length > 0;
+}
+
+/** Names what a layer has of an initramfs's inputs: layers with the same need no other initramfs. */
+export async function initramfsContent(tree: string): Promise<string> {
+  const entries: unknown[] = [];
+  const visit = async (path: string): Promise<void> => {
+    const full = join(tree, path);
+    const kind = await lstat(full);
+    const head = [path, kind.mode, kind.uid, kind.gid];
+    if (kind.isDirectory()) {
+      entries.push(head);
+      for (const name of (await readdir(full)).sort()) await visit(join(path, name));
+    } else if (kind.isFile()) entries.push([...head, (await fileDigest(full)).sha256]);
+    else entries.push([...head, kind.isSymbolicLink() ? await readlink(full) : kind.rdev]);
+  };
+  for (const path of (await initramfsPaths(tree)).sort()) await visit(path);
+  return digestOf(entries);
 }
 
 /** Where an image base and the Debian base keep what the boot loader reads. */
