@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Chroot, GatewayConfig } from '../../stages/define.ts';
 import { readDiskLayout } from '../base/disk-layout.ts';
@@ -6,6 +6,7 @@ import { registerBinfmt } from '../chroot/binfmt.ts';
 import { Mounts } from '../chroot/mounts.ts';
 import { policyRcD } from '../chroot/session.ts';
 import { hostPath, run } from '../exec.ts';
+import { packagesOf } from '../inspect/dpkg.ts';
 import { applyConfig, updateInitramfs } from '../layer/apply.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
 import type { Tools } from '../tools/tools.ts';
@@ -100,11 +101,20 @@ export class ClassicChroot {
     ]);
   }
 
+  async purge(packages: readonly string[]): Promise<void> {
+    if (packages.length > 0) await this.run('dpkg', ['--purge', ...packages]);
+  }
+
+  async installed(): Promise<Set<string>> {
+    const text = await readFile(join(this.#root, 'var/lib/dpkg/status'), 'utf8');
+    return new Set(Object.keys(packagesOf(text)));
+  }
+
   /** Packages, files and services of the stages; their code, which is the builder's own, is left out. */
   async customise(stages: readonly PreparedStage[], config: GatewayConfig): Promise<void> {
     await this.update();
-    const purge = stages.flatMap((stage) => stage.purge);
-    if (purge.length > 0) await this.run('apt-get', ['purge', '--yes', ...purge]);
+    const installed = await this.installed();
+    await this.purge(stages.flatMap((stage) => stage.purge).filter((name) => installed.has(name)));
     await this.install([...new Set(stages.flatMap((stage) => stage.packages))].sort());
     for (const stage of stages) await applyConfig(this.#session(), withoutCode(stage), config);
     await updateInitramfs(this.#session());

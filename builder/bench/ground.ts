@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { GatewayConfig } from '../../stages/define.ts';
 import { prepareStages } from '../build.ts';
@@ -39,7 +39,6 @@ export class Ground {
   /** The copy of the project. */
   readonly root: string;
   readonly say: Say;
-  #image: Promise<string> | undefined;
 
   private constructor(scratch: string, say: Say) {
     this.scratch = scratch;
@@ -95,13 +94,10 @@ export class Ground {
     return join(this.scratch, `output-${cache}`);
   }
 
-  /** The raw image of the default configuration, built once, from a warm cache as far as there is one. */
-  image(): Promise<string> {
-    this.#image ??= (async () => {
-      this.say('building the image, from what is cached');
-      return (await this.build('warm')).image;
-    })();
-    return this.#image;
+  /** The raw image of the default configuration, made from what is cached unless it lies there. */
+  async image(): Promise<string> {
+    this.say('building the image, from what is cached');
+    return (await this.build('warm')).image;
   }
 
   /** The base alone as a raw image, with room for all that is installed in it. */
@@ -202,6 +198,7 @@ async function linkCache(
   files: readonly string[],
 ): Promise<void> {
   await mkdir(to, { recursive: true });
-  for (const name of [...folders, ...files])
-    await run('cp', ['--archive', '--link', resolve(from, name), to], { okCodes: [1] });
+  const there: string[] = await readdir(from).catch(() => []);
+  for (const name of [...folders, ...files].filter((one) => there.includes(one)))
+    await run('cp', ['--archive', '--link', resolve(from, name), to]);
 }

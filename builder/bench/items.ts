@@ -16,7 +16,7 @@ import type { Measure } from './measure.ts';
 /** Part of the benchmark that `--only` names: it gives one or more measures by name. */
 export type Item = (ground: Ground, runs: number) => Promise<Record<string, Measure>>;
 
-/** The package that is added: small, with a maintainer script and libraries of its own. */
+/** The package that is added: small, with a maintainer script and a library of its own. */
 const onePackage = 'tcpdump';
 
 const seconds = async (work: () => Promise<unknown>): Promise<number> => {
@@ -52,8 +52,8 @@ async function copyOf(ground: Ground, image: string): Promise<number> {
 const copy = 'cp --sparse=always of the raw image';
 
 const noChange: Item = async (ground, runs) => {
-  const image = await ground.image();
-  await ground.build('warm'); // remembers what the first one only made
+  await ground.image();
+  const image = await ground.image(); // remembers what the first only made
   const { ours, baseline } = await inTurn(
     runs,
     async () => (await ground.build('warm')).seconds,
@@ -187,29 +187,13 @@ async function archivesOf(ground: Ground): Promise<string> {
 
 const onePackageAdded: Item = async (ground, runs) => {
   await ground.image();
-  const base = await ground.bareImage();
-  const { stages, tools } = await ground.parts();
-  const archives = await archivesOf(ground);
-  const classic = await ClassicChroot.open({ base, scratch: ground.scratch, tools, archives });
+  const installs = await installSeconds(ground, runs);
   const values = { ours: [] as number[], baseline: [] as number[] };
-  try {
-    // What the package stands on is there in both.
-    await classic.update();
-    await classic.install([...new Set(stages.flatMap((stage) => stage.packages))].sort());
-    for (let index = 0; index < runs; index++) {
-      const install = await seconds(async () => {
-        await classic.update();
-        await classic.install([onePackage]);
-      });
-      await classic.run('apt-get', ['purge', '--yes', '--autoremove', onePackage]);
-      const name = `bench${index}`;
-      const folder = await ground.extension(name, [onePackage]);
-      const built = await ground.build('warm', [`extensions=[${folder}]`]);
-      values.ours.push(built.seconds);
-      values.baseline.push(1.3 * install + secondsOf(built, 'image'));
-    }
-  } finally {
-    await classic.abandon();
+  for (const [index, install] of installs.entries()) {
+    const folder = await ground.extension(`bench${index}`, [onePackage]);
+    const built = await ground.build('warm', [`extensions=[${folder}]`]);
+    values.ours.push(built.seconds);
+    values.baseline.push(1.3 * install + secondsOf(built, 'image'));
   }
   return {
     'one package added': {
@@ -224,6 +208,34 @@ const onePackageAdded: Item = async (ground, runs) => {
     },
   };
 };
+
+/** Seconds that the package takes in a loop-mounted image that has all others. */
+async function installSeconds(ground: Ground, runs: number): Promise<number[]> {
+  const base = await ground.bareImage();
+  const { stages, tools } = await ground.parts();
+  const archives = await archivesOf(ground);
+  const { scratch } = ground;
+  const classic = await ClassicChroot.open({ base, scratch, tools, archives });
+  const taken: number[] = [];
+  try {
+    await classic.update();
+    await classic.install([...new Set(stages.flatMap((stage) => stage.packages))].sort());
+    const before = await classic.installed();
+    for (let index = 0; index < runs; index++) {
+      taken.push(
+        await seconds(async () => {
+          await classic.update();
+          await classic.install([onePackage]);
+        }),
+      );
+      const after = await classic.installed();
+      await classic.purge([...after].filter((name) => !before.has(name)));
+    }
+  } finally {
+    await classic.abandon();
+  }
+  return taken;
+}
 
 function secondsOf(built: TimedBuild, name: string): number {
   return built.steps.find(({ step }) => step === name)?.seconds ?? 0;
@@ -335,8 +347,7 @@ const boot: Item = async (ground, runs) => {
         await vm.waitForConsole(/login:/, bootSeconds);
         await vm.stop();
       }),
-  );
-  await key.remove();
+  ).finally(() => key.remove());
   return {
     boot: {
       what: 'first boot in QEMU, until SSH lets the admin in',
