@@ -103,8 +103,8 @@ test('one that ends in the middle is told there, and nothing else of the page fa
   const card = page.getByRole('region', { name: 'Hello' });
   await card.getByText('The extension hello does not answer').waitFor();
   await page.getByRole('button', { name: 'More' }).click();
-  await page.getByRole('dialog').getByRole('link', { name: 'Services' }).click();
-  await page.getByRole('heading', { name: 'Services' }).waitFor();
+  await page.getByRole('dialog').getByRole('link', { name: 'Services', exact: true }).click();
+  await page.getByRole('heading', { name: 'Services', exact: true }).waitFor();
   // The browser itself writes of an answer of 502.
   expect(problems.filter((one) => !one.includes('502'))).toEqual([]);
 });
