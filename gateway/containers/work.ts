@@ -164,6 +164,10 @@ async function changeApp(
       () => '',
       (cause: unknown) => `; and what was before does not run either: ${String(cause)}`,
     );
+    await dropImages(owner, Object.values(images), [
+      ...imagesOf(before),
+      ...(await imagesOfOthers(system, app)),
+    ]);
     const state = again === '' ? ('undone' as const) : ('failed' as const);
     return { state: before, outcome: { state, message: `${text}${again}`.slice(0, 1_000) } };
   }

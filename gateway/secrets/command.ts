@@ -71,6 +71,8 @@ export function addSecretCommands(program: Command): void {
     .description('prints the value; only root on the device can, and no API')
     .action(async (name: string) => {
       requireRoot();
+      // node 20's word that its X25519 is new; nothing that who looks a password up can do anything about.
+      process.removeAllListeners('warning');
       const system = deviceSystem((text) => process.stderr.write(`${text}\n`));
       const value = await decryptValue(system, await needSecret(system, name));
       // As it is: it may be a key file of several lines.

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { run } from '../../builder/exec.ts';
 import { ageIdentity } from '../../firstboot/steps/age-identity.ts';
@@ -249,4 +250,22 @@ describe('when something goes wrong', () => {
     );
     expect(await readdir(join(device.root, secretsFolder)).catch(() => [])).toEqual([]);
   });
+});
+
+test('the store works as the helper is run: interpreted, and without WebAssembly', async () => {
+  const file = join(device.root, 'store.mjs');
+  await build({
+    stdin: {
+      contents: `
+        import { encryptValue, decryptValue } from ${JSON.stringify(join(import.meta.dirname, 'store.ts'))};
+        const system = { root: ${JSON.stringify(device.root)} };
+        const value = await encryptValue(system, ${JSON.stringify(secret)});
+        process.stdout.write(await decryptValue(system, { name: 'x', value }));`,
+      resolveDir: import.meta.dirname,
+    },
+    outfile: file,
+    ...{ bundle: true, format: 'esm', platform: 'node', logLevel: 'silent' },
+  });
+  const { stdout } = await run(process.execPath, ['--jitless', '--no-expose-wasm', file]);
+  expect(stdout).toBe(secret);
 });
