@@ -4,8 +4,8 @@ import { createSocket } from 'node:dgram';
 export type RouterPath = {
   /** Its address; of IPv6 a link-local one with its interface, `fe80::1%eth0`. */
   router: string;
-  /** The address that the question comes from. */
-  own: string;
+  /** The address that the question comes from; undefined: whichever leads there. */
+  own?: string;
   port: number;
 };
 
@@ -24,7 +24,7 @@ export function ask<T>(
   patience: readonly number[] = waits,
 ): Promise<T | undefined> {
   return new Promise((resolve) => {
-    const socket = createSocket(path.own.includes(':') ? 'udp6' : 'udp4');
+    const socket = createSocket(path.router.includes(':') ? 'udp6' : 'udp4');
     let timer: NodeJS.Timeout | undefined;
     const done = (answer: T | undefined) => {
       clearTimeout(timer);
@@ -40,7 +40,7 @@ export function ask<T>(
       const taken = read(answer);
       if (taken !== undefined) done(taken);
     });
-    socket.bind({ address: path.own }, () =>
+    socket.bind(path.own === undefined ? {} : { address: path.own }, () =>
       socket.connect(path.port, path.router, () => {
         const [...left] = patience;
         const send = () => {
