@@ -68,10 +68,9 @@ async function generated(
 function words(unit: string): string[] {
   const line = /^ExecStart=(.*)$/m.exec(unit)?.[1] ?? '';
   return [...line.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)].map(([, quoted, plain]) =>
-    (quoted === undefined ? (plain ?? '') : quoted.replaceAll(/\\(.)/g, '$1')).replaceAll(
-      '%%',
-      '%',
-    ),
+    (quoted === undefined ? (plain ?? '') : quoted.replaceAll(/\\(.)/g, '$1'))
+      .replaceAll('%%', '%')
+      .replaceAll('$$', () => '$'),
   );
 }
 
@@ -193,7 +192,7 @@ test('what Podman is told of a container holds in it', async () => {
   expect(stdout).toMatch(/^NoNewPrivs:\s+1$/m);
   // 2: a filter, proc_pid_status(5).
   expect(stdout).toMatch(/^Seccomp:\s+2$/m);
-  expect(stdout).toContain('greeting: two words, 100 % "quoted"');
+  expect(stdout).toContain('greeting: two words, 100 % "quoted" $HOME');
   expect(stdout).toContain('scratch\n');
   const there = await podman.podman([
     ...['run', '--rm', '--network=none', '--pids-limit=0', '--read-only', '--cap-drop=all'],

@@ -159,12 +159,13 @@ function environment([name, value]: readonly [string, string]): Line {
   return ['Environment', word(`${name}=${value}`)];
 }
 
-/** systemd.syntax(7) and systemd.unit(5): a word in quotes, specifiers as they stand. */
+/** systemd.syntax(7): a word in quotes. */
 function word(text: string): string {
   return `"${escaped(text.replaceAll('\\', '\\\\').replaceAll('"', '\\"'))}"`;
 }
 
-const escaped = (text: string): string => text.replaceAll('%', '%%');
+/** Specifiers (systemd.unit(5)) and variables (systemd.service(5)) as they stand: Quadlet hands them on to systemd. */
+const escaped = (text: string): string => text.replaceAll('%', '%%').replaceAll('$', () => '$$');
 
 function section(name: string, lines: readonly Line[]): string {
   return `[${name}]\n${lines.map(([key, value]) => `${key}=${value}\n`).join('')}`;

@@ -131,7 +131,7 @@ export function echoTemplate(reference: string): z.input<typeof template> {
         image: reference,
         uid: 1000,
         starts_as_uid: true,
-        environment: { GREETING: 'two words, 100 % "quoted"' },
+        environment: { GREETING: 'two words, 100 % "quoted" $HOME' },
         secrets: [{ secret: 'admin-password', variable: 'PASSWORD_FILE' }],
         volumes: [{ name: 'data', path: '/data' }],
         tmpfs: [{ path: '/scratch', mib: 4 }],
