@@ -15,12 +15,12 @@ import {
 import { needTemplate } from './catalog.ts';
 import { needFacts } from './facts.ts';
 import { type AppOptions, applyOptions, appOptions, optionMistakes } from './options.ts';
+import { secretsUnit } from './places.ts';
 import { partName, secretOf, type Template } from './template.ts';
 
 /** What the helper does when something is asked of an app: it notes that, and starts the worker. */
 
 export const workerUnit = (app: string): string => `pi-gateway-container@${app}.service`;
-const secretsUnit = (app: string) => `pi-gateway-container-secrets@${app}.service`;
 
 export type Asked = { app: string; revision: number };
 

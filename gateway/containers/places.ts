@@ -17,6 +17,9 @@ export const secretsFolder = '/run/pi-gateway-containers/secrets';
 /** Which secret which part reads, for /usr/lib/pi-gateway/container-secrets. */
 export const secretMaps = '/etc/pi-gateway/containers/secrets';
 
+/** systemd puts an app's secrets where its containers find them. */
+export const secretsUnit = (app: string): string => `pi-gateway-container-secrets@${app}.service`;
+
 /** What is wanted, written by the helper; and how far it has come, written by the worker. */
 export const appsFolder = '/var/lib/pi-gateway/containers';
 

@@ -22,7 +22,13 @@ import { needFacts } from './facts.ts';
 import { dropImages, pinnedName, resolveImage } from './images.ts';
 import { applyOptions } from './options.ts';
 import { type Owner, ownerOf, podman, userSystemctl } from './owner.ts';
-import { filesFolder, owner as ownerUser, quadletFolder, secretMaps } from './places.ts';
+import {
+  filesFolder,
+  owner as ownerUser,
+  quadletFolder,
+  secretMaps,
+  secretsUnit,
+} from './places.ts';
 import { applyPorts, portsRuleset } from './ports.ts';
 import { hostFile, quadlets, unitsOf } from './quadlet.ts';
 import { partName, secretOf, type Template } from './template.ts';
@@ -280,7 +286,6 @@ async function writeFiles(system: System, app: string, from: Template): Promise<
 
 // ---- Units
 
-const secretsUnit = (app: string) => `pi-gateway-container-secrets@${app}.service`;
 const metricsTimer = (app: string) => `pi-gateway-container-metrics@${app}.timer`;
 
 /** Secrets in their place, and the user's own systemd, which holds the containers. */
