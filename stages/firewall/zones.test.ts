@@ -205,7 +205,8 @@ beforeAll(async () => {
   const stages = (await loadStages(project)).map((stage) => stage.definition);
   const root = join(project, 'environments'); // where nobody has a gateway.local.yaml
   const { config } = await loadConfig({ root, file: join(root, 'router.yaml'), sets, stages });
-  const gateway = gatewayConfig(config, stages);
+  const enabled = stages.filter(({ name }) => name in config.stages);
+  const gateway = gatewayConfig(config, enabled);
   const options = config.stages.firewall as FirewallOptions;
   policy = policyOf(options, gateway);
   rules = (await renderConfigured(firewall, gateway)).text('/etc/nftables.conf');
