@@ -170,11 +170,23 @@ export class Restic {
 
   /** Any exit code is a result. */
   async try(args: readonly string[], options: ProgramOptions = {}): Promise<Ran> {
-    return await this.#run('restic', [...this.repository.args, ...args], {
-      ...options,
-      // Few lines of progress, and a garbage collector that spares memory: a Pi 3 has 1 GB.
-      env: { GOGC: '20', RESTIC_PROGRESS_FPS: '0.1', ...this.repository.env },
-    });
+    const run = () =>
+      this.#run('restic', [...this.repository.args, ...args], {
+        ...options,
+        // Few lines of progress, and a garbage collector that spares memory: a Pi 3 has 1 GB.
+        env: { GOGC: '20', RESTIC_PROGRESS_FPS: '0.1', ...this.repository.env },
+      });
+    let ran = await run();
+    // Nothing was done yet: a busy server now and then ends a session that has just begun.
+    for (
+      let again = 0;
+      again < 2 && /unable to start the sftp session/.test(ran.stderr);
+      again += 1
+    ) {
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      ran = await run();
+    }
+    return ran;
   }
 
   /** @throws ResticError unless it ends well. */

@@ -257,8 +257,10 @@ async function mount(o: Opening, what: string, type: string, options: string): P
   await mkdir(at(o.system, where), { mode: 0o700 });
   try {
     await o.system.run(
-      'systemd-mount',
+      'systemd-run',
       [
+        // Outside the sandbox, too: it looks for the device in its own /dev.
+        ...['--quiet', '--collect', '--wait', '--pipe', '--', 'systemd-mount'],
         ...['--quiet', '--collect', '--no-ask-password', `--property=TimeoutSec=${mountTimeout}s`],
         ...[
           `--type=${type}`,
