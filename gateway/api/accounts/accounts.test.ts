@@ -403,11 +403,15 @@ test('an unknown name takes as long as a wrong password', async () => {
   const hash = await hasher.hash(password);
   const time = async (of: string | undefined) => {
     const started = performance.now();
-    for (let i = 0; i < 10; i += 1) expect((await hasher.verify('wrong', of)).ok).toBe(false);
+    for (let i = 0; i < 4; i += 1) expect((await hasher.verify('wrong', of)).ok).toBe(false);
     return performance.now() - started;
   };
-  await time(hash);
-  const [known, unknown] = [await time(hash), await time(undefined)];
+  // Of several rounds the shortest: what else a machine does only adds.
+  let [known, unknown] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let round = 0; round < 5; round += 1) {
+    known = Math.min(known, await time(hash));
+    unknown = Math.min(unknown, await time(undefined));
+  }
   expect(unknown / known).toBeGreaterThan(0.5);
   expect(unknown / known).toBeLessThan(2);
 });
