@@ -12,7 +12,7 @@ import { type LoadedConfig, loadConfig } from './config/load.ts';
 import { parseSource } from './config/source.ts';
 import { exitCode } from './errors.ts';
 import type { PersonalizeFlags } from './personalize/command.ts';
-import { orderStages } from './plan/order.ts';
+import { enabledStages } from './plan/order.ts';
 import type { RuntimeBundleFlags } from './runtime/command.ts';
 import { type LoadedStage, loadStages } from './stages.ts';
 import type { PassphraseFlags, SignFlags } from './trust/command.ts';
@@ -41,15 +41,7 @@ async function openProject(o: Common): Promise<Project> {
     sets: o.set ?? [],
     stages: all.map((stage) => stage.definition),
   });
-  const enabled = orderStages(
-    all
-      .filter((stage) => stage.definition.name in loaded.config.stages)
-      .map((stage) => ({
-        ...stage,
-        name: stage.definition.name,
-        needs: stage.definition.needs ?? [],
-      })),
-  );
+  const enabled = enabledStages(all, loaded.config);
   return { loaded, all, enabled };
 }
 

@@ -8,7 +8,7 @@ import type { Config } from '../config/schema.ts';
 import { run } from '../exec.ts';
 import { LayerStore } from '../layer/store.ts';
 import type { PreparedStage } from '../overlay/prepare.ts';
-import { orderStages } from '../plan/order.ts';
+import { enabledStages } from '../plan/order.ts';
 import { loadStages } from '../stages.ts';
 import { copyProject } from '../testing/build.ts';
 import { findTools, type Tools } from '../tools/tools.ts';
@@ -146,15 +146,7 @@ export class Ground {
       sets: settings,
       stages: all.map((stage) => stage.definition),
     });
-    const enabled = orderStages(
-      all
-        .filter(({ definition }) => definition.name in config.stages)
-        .map((stage) => ({
-          ...stage,
-          name: stage.definition.name,
-          needs: stage.definition.needs ?? [],
-        })),
-    );
+    const enabled = enabledStages(all, config);
     const gateway = gatewayConfig(
       config,
       enabled.map((stage) => stage.definition),

@@ -29,3 +29,21 @@ export function orderStages<T extends Named>(stages: readonly T[]): T[] {
   for (const stage of [...stages].sort((a, b) => (a.name < b.name ? -1 : 1))) visit(stage, []);
   return ordered;
 }
+
+/** The stages that a configuration turns on, in their order. Pure. */
+export function enabledStages<
+  T extends { definition: { name: string; needs?: readonly string[] | undefined } },
+>(
+  all: readonly T[],
+  config: { stages: Readonly<Record<string, unknown>> },
+): (T & { name: string; needs: readonly string[] })[] {
+  return orderStages(
+    all
+      .filter(({ definition }) => definition.name in config.stages)
+      .map((stage) => ({
+        ...stage,
+        name: stage.definition.name,
+        needs: stage.definition.needs ?? [],
+      })),
+  );
+}

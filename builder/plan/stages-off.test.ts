@@ -5,7 +5,7 @@ import { afterAll, expect, test } from 'vitest';
 import { loadConfig } from '../config/load.ts';
 import { loadStages } from '../stages.ts';
 import { project } from '../testing/build.ts';
-import { orderStages } from './order.ts';
+import { enabledStages } from './order.ts';
 import { planSteps } from './show.ts';
 
 const cache = await mkdtemp(join(tmpdir(), 'pi-gateway-plan-'));
@@ -28,15 +28,7 @@ async function planWithout(off: readonly string[]): Promise<string[]> {
     stages,
     sets: [`paths.cache=${cache}`, ...off.map((name) => `stages.${name}=false`)],
   });
-  const enabled = orderStages(
-    all
-      .filter(({ definition }) => definition.name in config.stages)
-      .map((stage) => ({
-        ...stage,
-        name: stage.definition.name,
-        needs: stage.definition.needs ?? [],
-      })),
-  );
+  const enabled = enabledStages(all, config);
   const steps = await planSteps(project, config, enabled);
   return steps.map(({ step }) => step);
 }
