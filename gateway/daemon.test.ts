@@ -4,10 +4,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { freePort } from '../builder/qemu/free-port.ts';
 import { project } from '../builder/testing/build.ts';
 import { ca, caPath } from '../firstboot/steps/ca.ts';
 import { claim, claimCode } from '../firstboot/steps/claim.ts';
@@ -96,14 +96,6 @@ function start(
     output: () => text,
     ended: new Promise((resolve) => child.on('exit', resolve)),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 type Answer = { status: number; body: string };

@@ -9,13 +9,8 @@ import type { Seal } from '../oci/parcel.ts';
 import { Registry } from '../oci/registry.ts';
 import { openRemote, type Remote } from '../oci/remote.ts';
 import { openSeal } from '../oci/seal.ts';
-import {
-  type Behaviour,
-  freePort,
-  startRegistry,
-  type TestRegistry,
-  visitor,
-} from '../oci/testing.ts';
+import { type Behaviour, startRegistry, type TestRegistry, visitor } from '../oci/testing.ts';
+import { freePort } from '../qemu/free-port.ts';
 import { writeKeyPair } from '../trust/keys.ts';
 import { type Shareable, SharedLayers, type Wanted } from './shared.ts';
 

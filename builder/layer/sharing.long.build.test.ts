@@ -2,7 +2,8 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort, startRegistry, type TestRegistry } from '../oci/testing.ts';
+import { startRegistry, type TestRegistry } from '../oci/testing.ts';
+import { freePort } from '../qemu/free-port.ts';
 import { type CliResult, copyProject, removeFolder, runCli, sha256 } from '../testing/build.ts';
 
 type Report = { raw_seconds: number; steps: { step: string; cached: boolean; seconds: number }[] };

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../qemu/free-port.ts';
 
 /** Answers a request itself and says true, or leaves it to the real registry. */
 export type Behaviour = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -76,15 +77,6 @@ export async function startRegistry(o: { auth?: boolean } = {}): Promise<TestReg
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((closed) => server.close(closed));
-  return port;
 }
 
 async function answers(port: number, child: ChildProcess): Promise<void> {

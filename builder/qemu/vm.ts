@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readDiskLayout } from '../base/disk-layout.ts';
 import { BuildError, isErrno } from '../errors.ts';
 import { hostPath, output, run } from '../exec.ts';
 import { firmwareFiles } from './firmware.ts';
+import { freePort } from './free-port.ts';
 
 export type Machine = 'virt' | 'raspi3b';
 
@@ -300,14 +300,4 @@ async function choosePorts(wanted: Record<number, number>): Promise<Record<numbe
   for (const [guest, host] of Object.entries(wanted))
     chosen[Number(guest)] = host || (await freePort());
   return chosen;
-}
-
-/** A TCP port on loopback that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== 'object' || !address) throw new Error('no free port');
-  return address.port;
 }

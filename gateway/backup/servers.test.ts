@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { freePort } from '../../builder/qemu/vm.ts';
+import { freePort } from '../../builder/qemu/free-port.ts';
 import { sshPublicLine, sshSeed } from './ssh-key.ts';
 import { readState } from './state.ts';
 import { backUp, checkTarget, testTarget } from './tasks.ts';

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../../builder/exec.ts';
+import { freePort } from '../../builder/qemu/free-port.ts';
 import { providers } from './providers/all.ts';
 import { runProgram } from './service.ts';
 import { ddnsSettings, type SettingsOf } from './settings.ts';
@@ -20,15 +20,6 @@ const v6 = { family: 6, address: '2001:db8::7' } as const;
 let folder = '';
 let port = 0;
 let named: ReturnType<typeof spawn>;
-
-/** A port that is free for TCP, and so most likely for UDP. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  await once(server.close(), 'close');
-  return typeof address === 'object' && address ? address.port : 0;
-}
 
 /** What the server says of a name, as dig(1) prints it. */
 async function ask(name: string, type: 'A' | 'AAAA'): Promise<string[]> {

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, createServer as createTcp } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../../builder/qemu/free-port.ts';
 import { deviceSystem, type System } from '../../firstboot/system.ts';
 import type { TestDevice } from '../../firstboot/testing.ts';
 import { certificateDevice } from '../pki/testing.ts';
@@ -12,15 +13,6 @@ import { configFile, listFile, proxyFolder } from './render.ts';
 
 /** Runs programs as a device does, with what they say of a failure. */
 const programs = deviceSystem(() => undefined);
-
-/** A free port of loopback, for who binds it right away. */
-export async function freePort(): Promise<number> {
-  const server = createTcp().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /**
  * A device in a folder with a real haproxy on loopback: its sockets are of systemd-socket-activate(1), as the
