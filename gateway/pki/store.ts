@@ -49,7 +49,10 @@ export const keyFileOf = (name: string) => `${keysFolder}/${name}.pem`;
 
 /** One at a time issues, renews or revokes: the helper, and the unit that renews. */
 export function withCaLock<T>(system: System, work: () => Promise<T>): Promise<T> {
-  return withLock(system, work, 120, '/run/pi-gateway/certificates.lock');
+  return withLock(system, work, 120, {
+    path: '/run/pi-gateway/certificates.lock',
+    of: 'certificates',
+  });
 }
 
 /** All that was issued and has not been forgotten, newest first. A file that is none of ours is passed over. */

@@ -5,8 +5,15 @@ import { dirname } from 'node:path';
 import { at, type System } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
 
+export type Lock = {
+  /** On the device. */
+  path: string;
+  /** What changes one at a time, for who waits in vain. */
+  of: string;
+};
+
 /** In memory. Never removed: who had opened it would then wait for another file than who comes later. */
-const lockFile = '/run/pi-gateway/settings.lock';
+const settingsLock: Lock = { path: '/run/pi-gateway/settings.lock', of: 'settings' };
 
 /** Seconds: longer than any change takes. */
 const patience = 120;
@@ -18,16 +25,16 @@ const inVain = 75;
  * hand. The kernel holds the lock for the opened file, and gives it to the next when the last process that
  * has this one open ends, however it ends: flock(2).
  * @param seconds how long to wait.
- * @param lock path on the device, of what has a lock of its own.
+ * @param lock of what has one of its own.
  * @throws GatewayError (conflict) if it waits in vain.
  */
 export async function withLock<T>(
   system: System,
   work: () => Promise<T>,
   seconds = patience,
-  lock = lockFile,
+  lock: Lock = settingsLock,
 ): Promise<T> {
-  const path = at(system, lock);
+  const path = at(system, lock.path);
   await mkdir(dirname(path), { recursive: true });
   // Not emptied: who holds it has written its process there.
   const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
@@ -43,7 +50,7 @@ export async function withLock<T>(
 }
 
 /** Node has no flock(2). flock(1) takes it for what both have open, and leaves it there when it ends. */
-async function take(file: FileHandle, seconds: number, lock: string): Promise<void> {
+async function take(file: FileHandle, seconds: number, lock: Lock): Promise<void> {
   const waits = spawn(
     'flock',
     ['--exclusive', '--timeout', String(seconds), '--conflict-exit-code', String(inVain), '3'],
@@ -60,8 +67,8 @@ async function take(file: FileHandle, seconds: number, lock: string): Promise<vo
   if (code === 0) return;
   if (code !== inVain) throw new Error(`flock failed: ${said.trim() || `exit code ${code}`}`);
   throw new GatewayError(
-    `Another change of the ${lock === lockFile ? 'settings' : 'certificates'} is under way, and does not end`,
-    `See what it does: journalctl -u pi-gateway-helper; its process is in ${lock}`,
+    `Another change of the ${lock.of} is under way, and does not end`,
+    `See what it does: journalctl -u pi-gateway-helper; its process is in ${lock.path}`,
     'conflict',
   );
 }
