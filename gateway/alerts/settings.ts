@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import * as z from 'zod';
 import { fqdn, hostname, ipv4, ipv6, port, timeZone } from '../../builder/config/fields.ts';
 import { refuseUnlessCertificates } from '../certificates.ts';
+import { requireOwnNames } from '../settings/names.ts';
 import { secret } from '../settings/secret.ts';
 import { isPrivate } from './private.ts';
 
@@ -280,16 +281,7 @@ export const alertSettings = z
       .max(8, 'must be at most 8 channels')
       .default([])
       .describe('Whom alerts are sent to; each has a queue of its own')
-      .superRefine((channels, context) => {
-        const names = channels.map(nameOf);
-        for (const [index, name] of names.entries())
-          if (names.indexOf(name) !== index)
-            context.addIssue({
-              code: 'custom',
-              path: [index, 'name'],
-              message: `must differ from the others': '${name}' is there already (without a name it is the type)`,
-            });
-      }),
+      .superRefine((channels, context) => requireOwnNames(channels.map(nameOf), context)),
     hooks: z
       .boolean({ error: 'must be true or false' })
       .default(true)

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { fqdn, hostname, ipv4, ipv6, port, sshPublicKey } from '../../builder/config/fields.ts';
 import { isPrivate } from '../alerts/private.ts';
 import { refuseUnlessCertificates } from '../certificates.ts';
+import { requireOwnNames } from '../settings/names.ts';
 import { secret } from '../settings/secret.ts';
 
 /** `backup:` of /etc/pi-gateway/gateway.yaml: where backups go, when, and how long they are kept. */
@@ -259,16 +260,7 @@ export const backupSettings = z.strictObject({
     .max(8, 'must be at most 8 targets')
     .default([])
     .describe('Where backups go; each is a repository of its own')
-    .superRefine((targets, context) => {
-      const names = targets.map(nameOf);
-      for (const [index, name] of names.entries())
-        if (names.indexOf(name) !== index)
-          context.addIssue({
-            code: 'custom',
-            path: [index, 'name'],
-            message: `must differ from the others': '${name}' is there already (without a name it is the type)`,
-          });
-    }),
+    .superRefine((targets, context) => requireOwnNames(targets.map(nameOf), context)),
   schedule,
   keep,
   paths: z
