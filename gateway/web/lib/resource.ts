@@ -55,16 +55,17 @@ export function resource<T>(key: string, load: () => Promise<T>): Resource<T> {
 }
 
 /**
- * @param every seconds between two loads while the page is in sight
+ * @param every seconds between two loads while the page is in sight; may depend on the last answer
  * @param area of whose changes the stream of events tells: then it is loaded anew
  */
 export function useResource<T>(
   key: string,
   load: () => Promise<T>,
-  o: { every?: number; area?: string } = {},
+  o: { every?: number | ((last: T | undefined) => number); area?: string } = {},
 ): Resource<T> {
   const made = useMemo(() => resource(key, load), [key]);
-  const { every, area } = o;
+  const { area } = o;
+  const every = typeof o.every === 'function' ? o.every(made.data.value) : o.every;
   useEffect(() => {
     void made.reload();
     const visible = () => {

@@ -31,12 +31,13 @@ const tasks: Record<Task, string> = {
   test: 'A restore is being tried',
 };
 
+const isBusy = (backups: Backups | undefined) => (backups?.running.length ?? 0) > 0;
+
 export function BackupView() {
-  const [fast, setFast] = useState(false);
-  const backups = useResource('backup', () => call('get', '/backup'), { every: fast ? 3 : 30 });
+  const backups = useResource('backup', () => call('get', '/backup'), {
+    every: (last) => (isBusy(last) ? 3 : 30),
+  });
   const data = backups.data.value;
-  const busy = (data?.running.length ?? 0) > 0;
-  if (busy !== fast) setFast(busy);
   const [sheet, setSheet] = useState(false);
   const work = useAction();
   const run = (what: Task, target?: string) =>
@@ -98,7 +99,7 @@ export function BackupView() {
               </Card>
             ) : (
               all.targets.map((one) => (
-                <TargetCard key={one.name} of={one} busy={busy || work.busy} run={run} />
+                <TargetCard key={one.name} of={one} busy={isBusy(data) || work.busy} run={run} />
               ))
             )}
           </>

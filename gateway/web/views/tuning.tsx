@@ -22,15 +22,14 @@ type Tuning = Answer<'get', '/tuning'>;
 type Status = NonNullable<Tuning['status']>;
 type Measurement = NonNullable<Tuning['measurement']>;
 
+const isBusy = (tuning: Tuning | undefined) => (tuning?.running ?? null) !== null;
+
 export function TuningView() {
-  const [fast, setFast] = useState(false);
   const tuning = useResource('tuning', () => call('get', '/tuning'), {
-    every: fast ? 3 : 60,
+    every: (last) => (isBusy(last) ? 3 : 60),
     area: 'tuning',
   });
   const data = tuning.data.value;
-  const busy = (data?.running ?? null) !== null;
-  if (busy !== fast) setFast(busy);
   const [asking, setAsking] = useState(false);
   const work = useAction();
   return (

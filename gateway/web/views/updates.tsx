@@ -39,15 +39,15 @@ const running = {
   automatic: 'Automatic updates are being installed',
 } as const;
 
+const isBusy = (updates: Updates | undefined) => (updates?.running ?? null) !== null;
+
 export function UpdatesView() {
-  const [fast, setFast] = useState(false);
   const updates = useResource('updates', () => call('get', '/updates'), {
-    every: fast ? 3 : 30,
+    every: (last) => (isBusy(last) ? 3 : 30),
     area: 'updates',
   });
   const data = updates.data.value;
-  const busy = (data?.running ?? null) !== null;
-  if (busy !== fast) setFast(busy);
+  const busy = isBusy(data);
   const [open, setOpen] = useState<'security' | 'all' | 'reboot' | undefined>(undefined);
   const work = useAction();
   const security = data?.packages.filter((one) => one.security).length ?? 0;
