@@ -3,8 +3,10 @@
  * regression. A benchmark is a JSON file whose name sorts by date; each object in it that has a number
  * `ratio` is a measure beside its baseline in the same run, so that machines of other speeds compare.
  */
+
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { median } from '../builder/bench/measure.ts';
 import { BuildError, exitCode } from '../builder/errors.ts';
 import { presentError, table } from '../builder/ui/present.ts';
 
@@ -42,17 +44,12 @@ export function compareRuns(
   const last = history.at(-1) ?? {};
   const measures = [...new Set([...Object.keys(newest), ...Object.keys(last)])].sort();
   return measures.map((measure) => {
-    const before = median(history.slice(-memory).flatMap((run) => run[measure] ?? []));
+    const earlier = history.slice(-memory).flatMap((run) => run[measure] ?? []);
+    const before = earlier.length === 0 ? undefined : median(earlier);
     const now = newest[measure];
     const regressed = now === undefined || (before !== undefined && now > before * bound);
     return { measure, before, now, regressed };
   });
-}
-
-function median(values: readonly number[]): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
-  return low === undefined || high === undefined ? undefined : (low + high) / 2;
 }
 
 async function compare(folder: string): Promise<void> {

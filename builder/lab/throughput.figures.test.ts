@@ -3,6 +3,7 @@ import { firewall } from '../../stages/firewall/stage.ts';
 import { ssh } from '../../stages/ssh/stage.ts';
 import { renderStage } from '../../stages/testing.ts';
 import { wireguard } from '../../stages/wireguard/stage.ts';
+import { median } from '../bench/measure.ts';
 import { recordFigure } from './figures.ts';
 import { connect, type LabHost, makeHost, removeHosts } from './namespace.ts';
 
@@ -46,9 +47,6 @@ async function throughput(): Promise<number> {
   await listening.stop();
   return (JSON.parse(stdout).end.sum_received.bits_per_second as number) / 1e9;
 }
-
-const median = (numbers: readonly number[]) =>
-  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 
 test('packets pass the rules at 0.9 or more of the speed without any', async () => {
   const rules = (
