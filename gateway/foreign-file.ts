@@ -1,4 +1,5 @@
 import { constants, open } from 'node:fs/promises';
+import { jsonOf } from './json.ts';
 
 /** Bytes: what a service leaves for others is some lines of JSON. */
 const longest = 262_144;
@@ -23,10 +24,5 @@ export async function readForeign(path: string): Promise<string | undefined> {
 /** As JSON; undefined for what is none. node's own error would quote some of it. */
 export async function readForeignJson(path: string): Promise<unknown> {
   const text = await readForeign(path);
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
+  return text === undefined ? undefined : jsonOf(text);
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { exists } from '../../firstboot/image.ts';
 import { at, readIfThere, type System } from '../../firstboot/system.ts';
+import { jsonOf } from '../json.ts';
 import type { BackupSettings } from './settings.ts';
 
 /**
@@ -65,14 +66,6 @@ export async function declarations(
       name: 'settings',
     });
   return { found, problems };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Matches a path, and everything below it. */

@@ -11,6 +11,7 @@ import {
   writeDurably,
 } from '../../firstboot/system.ts';
 import { GatewayError } from '../errors.ts';
+import { jsonOf } from '../json.ts';
 import { type SecretView, secretName } from './view.ts';
 
 /**
@@ -152,12 +153,4 @@ export function viewOf(record: SecretRecord): SecretView {
   const { name, made, created_at, changed_at, version, units, vault } = record;
   const delivered = record.delivered === version;
   return { name, made, created_at, changed_at, version, units, delivered, vault };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }
