@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { FailureDetails } from './ci/failure-details.ts';
 
 /**
  * Kinds of tests: `unit` in seconds, `browser` uses the dashboard in Chromium, `build` makes images, `boot`
@@ -9,6 +10,7 @@ import { defineConfig } from 'vitest/config';
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
   test: {
+    reporters: ['default', new FailureDetails()],
     projects: [
       {
         test: {
