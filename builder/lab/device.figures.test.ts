@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { median } from '../bench/measure.ts';
 import { bootSeconds, ownerFile } from '../qemu/harness-facts.ts';
 import { makeSshKey } from '../qemu/ssh.ts';
 import { startVm } from '../qemu/vm.ts';
@@ -28,17 +29,22 @@ async function secondBoot(image: string, bootFiles: Record<string, string>): Pro
 }
 
 test('the gateway starts in at most 1.3 times the time of the bare base', {
-  timeout: 6 * bootSeconds * 1000,
+  timeout: 12 * bootSeconds * 1000,
 }, async () => {
   const key = await makeSshKey();
   try {
-    const bare = await secondBoot(resolve('output/bare/bare.img'), {});
-    const gateway = await secondBoot(
-      resolve('output/pi-gateway/pi-gateway.img'),
-      ownerFile(key.publicKey),
-    );
-    const ratio = gateway / bare;
-    await recordFigure('boot', { unit: 's', bare, gateway, ratio });
+    const pairs: { bare: number; gateway: number }[] = [];
+    // One after the other, so that what else this machine does meets both.
+    for (let round = 0; round < 3; round++)
+      pairs.push({
+        bare: await secondBoot(resolve('output/bare/bare.img'), {}),
+        gateway: await secondBoot(
+          resolve('output/pi-gateway/pi-gateway.img'),
+          ownerFile(key.publicKey),
+        ),
+      });
+    const ratio = median(pairs.map(({ bare, gateway }) => gateway / bare));
+    await recordFigure('boot', { unit: 's', pairs, ratio });
     expect(ratio).toBeLessThanOrEqual(1.3);
   } finally {
     await key.remove();
