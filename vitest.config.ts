@@ -4,8 +4,9 @@ import { FailureDetails } from './ci/failure-details.ts';
 /**
  * Kinds of tests: `unit` in seconds, `browser` uses the dashboard in Chromium, `build` makes images, `boot`
  * starts one in QEMU, `lab` starts one among other hosts and probes it from outside, `services` does
- * so with every service on, `figures` measures, `power` cuts a device's power; these four are no part of npm
- * test: npm run lab, services, figures, power.
+ * so with every service on, `figures` measures that device, `boot-time` how long one takes to start with nothing
+ * beside it, `power` cuts a device's power; these five are no part of npm test: npm run lab, services, figures
+ * (both), power.
  */
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
@@ -88,10 +89,18 @@ export default defineConfig({
       {
         test: {
           name: 'figures',
-          include: ['builder/**/*.figures.test.ts'],
+          include: ['builder/lab/*.figures.test.ts'],
           globalSetup: ['builder/lab/global-setup.ts'],
           testTimeout: 1_200_000,
           hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'boot-time',
+          include: ['builder/qemu/*.figures.test.ts'],
+          testTimeout: 3_600_000,
           fileParallelism: false,
         },
       },

@@ -7,4 +7,6 @@ bash ci/setup.sh test
 PATH="$PWD/node_modules/.bin:$PATH"
 node builder/cli.ts build --env development --raw-only
 node builder/cli.ts build --env bare --raw-only
+# With no other VM beside it.
+if [ $# -eq 0 ]; then vitest run --project boot-time; fi
 PROJECT=figures bash ci/lab.sh "$@"

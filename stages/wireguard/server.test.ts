@@ -26,6 +26,8 @@ type Client = keyof typeof clients;
 
 let networks: Networks;
 let folder = '';
+/** wg0.conf, as the image has it. */
+let configuration = '';
 /** A copy of the programs whose steps a test can cut off: before each change of the card. */
 let tools = '';
 const etc = () => join(folder, 'wireguard');
@@ -52,10 +54,9 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pi-gateway-server-'));
   tools = join(folder, 'tools');
   await mkdir(tools);
-  await writeFile(
-    join(folder, 'env'),
-    (await renderStage(wireguard)).text('/usr/share/pi-gateway/wireguard.env'),
-  );
+  const files = await renderStage(wireguard);
+  await writeFile(join(folder, 'env'), files.text('/usr/share/pi-gateway/wireguard.env'));
+  configuration = files.text('/etc/wireguard/wg0.conf');
   await writeFile(
     join(folder, 'rules.nft'),
     `table inet gateway
@@ -97,25 +98,23 @@ afterAll(async () => {
   if (folder) await rm(folder, { recursive: true });
 });
 
-/** As wg-quick does at a start of the gateway: what is in the kernel is gone, the card is as it is. */
+/** As at a start of the gateway: what is in the kernel is gone, the card is as it is. */
 async function start(): Promise<void> {
   await stop();
   await rm(join(folder, 'run'), { recursive: true, force: true });
   await sh(`nft -f ${folder}/rules.nft`);
   await server('recover');
-  await sh(
-    'wireguard-go wg0 > /dev/null 2>&1; wg set wg0 listen-port 51820; ip address add 10.66.0.1/24 dev wg0; ip link set wg0 up',
-  );
-  await server('up');
+  await server('start');
 }
 async function stop(): Promise<void> {
-  await sh(`sh ${programs}/wireguard-server down; ip link del wg0 2> /dev/null || :`);
+  await sh(`sh ${programs}/wireguard-server stop 2> /dev/null || :`);
   await expect.poll(() => sh('ls /run/wireguard').then((r) => r.stdout)).not.toContain('wg0');
 }
 
 beforeEach(async () => {
   await rm(etc(), { recursive: true, force: true });
   await mkdir(join(etc(), 'peers.d'), { recursive: true });
+  await writeFile(join(etc(), 'wg0.conf'), configuration);
   await writeFile(join(etc(), 'server.key'), `${oldKey}\n`);
   await writeFile(join(etc(), 'server.pub'), `${publicKeyOf(oldKey)}\n`);
   for (const { name, key, address } of Object.values(clients))
@@ -126,6 +125,27 @@ beforeEach(async () => {
   await start();
 });
 afterEach(stop);
+
+test('its start gives wg0 its addresses, MTU, port and peers', async () => {
+  const [{ mtu, addr_info }] = JSON.parse((await sh('ip -json address show wg0')).stdout);
+  expect(mtu).toBe(1420);
+  const addresses = (addr_info as { scope: string; local: string; prefixlen: number }[])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+  expect(addresses.toSorted()).toEqual(['10.66.0.1/24', 'fd66:6761:7465::1/64']);
+  expect(await wg('wg0 listen-port')).toBe('51820');
+  expect(await wg('wg0 public-key')).toBe(publicKeyOf(oldKey));
+  expect((await wg('wg0 peers')).split('\n')).toHaveLength(2);
+  expect((await sh('ip -json link show up dev wg0')).stdout).toContain('"wg0"');
+});
+
+test('a start that fails leaves no interface without its key', async () => {
+  await stop();
+  await rm(join(etc(), 'server.key'));
+  const failed = await server('start', [1]);
+  expect(failed.stderr).toContain('server.key');
+  await expect.poll(() => sh('ls /sys/class/net').then((r) => r.stdout)).not.toContain('wg0');
+});
 
 /** Gives a client the file that names this key of the server. */
 async function use(client: Client, key: string, port: number): Promise<void> {
@@ -265,7 +285,12 @@ describe("replacing the server's key", () => {
     await server('cancel');
     expect(await hasSecond()).toBe(false);
     expect(await ports()).toEqual(['51820']);
-    expect((await readdir(etc())).sort()).toEqual(['peers.d', 'server.key', 'server.pub']);
+    expect((await readdir(etc())).sort()).toEqual([
+      'peers.d',
+      'server.key',
+      'server.pub',
+      'wg0.conf',
+    ]);
     expect(await reaches('c0')).toBe(true);
     expect((await server('finish', [0, 1])).stderr).toContain('not being replaced');
   });
