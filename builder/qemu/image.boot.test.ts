@@ -58,15 +58,17 @@ describe('a card that was flashed with the image and put into a Pi', () => {
 });
 
 describe('the emulated Raspberry Pi 3 B', () => {
-  const limit = { timeout: 3 * bootSeconds * 1000 };
-  test('starts the image up to the login prompt', limit, async () => {
+  // It takes two to four minutes, but once on a busy machine it never came: tried twice, and what the first showed
+  // is printed.
+  const limits = { timeout: 2 * bootSeconds * 1000, retry: 1 };
+  test('starts the image up to the login prompt', limits, async () => {
     const vm = await startVm({
       image: inject('image'),
       machine: 'raspi3b',
       bootFiles: ownerFile(flashed.key.publicKey),
     });
     try {
-      await vm.waitForConsole(/ login: /, 2 * bootSeconds);
+      await vm.waitForConsole(/ login: /, bootSeconds);
       expect(await vm.consoleText()).not.toMatch(/FAILED/);
     } finally {
       await vm.stop();
