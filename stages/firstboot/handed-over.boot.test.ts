@@ -79,6 +79,10 @@ test('the owner logs in by key, and sudo takes the password of the hash', async 
 test('it has the name, the time zone and the Wi-Fi that were asked for', async () => {
   expect((await ssh(target(), 'hostname')).trim()).toBe('attic');
   expect(await ssh(target(), 'readlink /etc/localtime')).toContain('/Europe/Berlin');
+  await ssh(target(), 'while ! systemctl is-active -q chrony; do sleep 1; done');
+  // The board's clock is not the owner's wall clock.
+  const clock = Number(await ssh(target(), 'date +%s'));
+  expect(Math.abs(clock - Date.now() / 1000)).toBeLessThan(60);
   const supplicant = await root('cat /etc/wpa_supplicant/wpa_supplicant-wlan0.conf');
   expect(supplicant).toContain('country=DE');
   expect(supplicant).toContain(wifi);

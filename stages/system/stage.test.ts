@@ -78,7 +78,13 @@ describe('time', () => {
     const text = (await renderStage(system)).text('/etc/chrony/chrony.conf');
     expect(text.match(/^server \S+ iburst nts$/gm)?.length).toBeGreaterThanOrEqual(3);
     expect(text).toContain('server 0.debian.pool.ntp.org iburst\n');
-    for (const line of ['authselectmode prefer', 'port 0', 'cmdport 0', 'nocerttimecheck 1'])
+    for (const line of [
+      'authselectmode prefer',
+      'port 0',
+      'cmdport 0',
+      'nocerttimecheck 1',
+      'rtconutc',
+    ])
       expect(text).toMatch(new RegExp(`^${line}$`, 'm'));
   });
 
